@@ -1,0 +1,308 @@
+"""Every body that crosses the wire, and the envelope that carries it.
+
+A body is what is signed (its EIP-712 digest, see `protocol/eip712.py`); the envelope adds the sender and the signature.
+Bytes are exact lengths: addresses 20, hashes 32, session signatures 65, BLS signatures 96 (compressed G2). Amounts are 32
+big-endian bytes. `protocol/codec.py` enforces the lengths; nothing else decodes.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+WIRE_VERSION: Final = 1
+
+
+class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Base of all wire structs: immutable, exact fields, no defaults."""
+
+
+class Kind(IntEnum):
+    """Type tag of an envelope's body; never reused."""
+
+    REQUEST = 1
+    ASK_BID = 2
+    BID_LIST = 3
+    PROPOSAL = 4
+    PREPARE = 5
+    LOCK = 6
+    COMMIT = 7
+    TIMEOUT = 8
+    STATUS = 9
+    ACCEPT = 10
+    RESULT = 11
+    UNAVAILABLE = 12
+    CANCEL = 13
+    # unsigned replies of an authenticated peer: what they carry is checked by itself
+    CERTIFICATE = 20
+    FETCH = 21
+    BODIES = 22
+    FETCH_BATCHES = 23
+    BATCHES = 24
+
+
+class ProofRequest(Wire):
+    """A request for a proof; its digest is the request id. EIP-712 `ProofRequest`."""
+
+    program_id: bytes
+    requester: bytes
+    input_hashes: tuple[bytes, ...]
+    """keccak256 of the private input of each segment, then of the combining segment."""
+    copies: int
+    reserve: bytes
+    """Escrow set aside, 32 bytes; public, at least the maximum fee."""
+    issued_at: int
+    """Unix seconds on the requester's clock; what freshness is judged by."""
+    deadline_view: int
+    allowlist: tuple[bytes, ...]
+    """Operators that may see the input; empty means every operator."""
+    salt: bytes
+
+
+class BuyBid(Wire):
+    """The requester's one immutable maximum fee. EIP-712 `BuyBid`."""
+
+    request_id: bytes
+    max_fee: bytes
+    salt: bytes
+
+
+class RequestBody(Wire):
+    """A request with its bid; the envelope's sender is the requester, its signature is over the bid."""
+
+    request: ProofRequest
+    request_signature: bytes
+    bid: BuyBid
+
+
+class AskBid(Wire):
+    """A prover's price for slots of one class in one round. EIP-712 `AskBid`."""
+
+    epoch: int
+    round: int
+    class_id: bytes
+    operator: bytes
+    slots: int
+    price: bytes
+    """Wei per slot, 32 bytes."""
+    salt: bytes
+
+
+class BidList(Wire):
+    """The bids and outcomes that one member vouches for in one round, ids ascending. EIP-712."""
+
+    epoch: int
+    round: int
+    member: bytes
+    bids: tuple[bytes, ...]
+    outcomes: tuple[bytes, ...]
+
+
+class Value(Wire):
+    """What a round decides: sets of ids, each ascending. EIP-712 `Value`; no view, no gateway."""
+
+    epoch: int
+    round: int
+    parent: bytes
+    lists: tuple[bytes, ...]
+    bids: tuple[bytes, ...]
+    outcomes: tuple[bytes, ...]
+    evidence: tuple[bytes, ...]
+    next_epoch: int
+
+
+class Certificate(Wire):
+    """More than two thirds of the stake signed one digest.
+
+    kind is Kind.PREPARE, LOCK or COMMIT. value is the Value's digest. view is 0 for COMMIT. non_signers are
+    ascending positions in the epoch's operator table; signature is the 96-byte aggregate.
+    """
+
+    kind: int
+    epoch: int
+    round: int
+    view: int
+    value: bytes
+    digest: bytes
+    """What was signed: the EIP-712 digest of Prepare, Lock or Batch."""
+    non_signers: tuple[int, ...]
+    signature: bytes
+
+
+class Proposal(Wire):
+    """The gateway's attempt of one view. Signed: (epoch, round, view, gateway, value digest)."""
+
+    epoch: int
+    round: int
+    view: int
+    gateway: bytes
+    value: Value
+    prepare: Certificate | None
+    """The PrepareCert that a re-proposal carries."""
+
+
+class Vote(Wire):
+    """A PREPARE or LOCK: BLS over EIP-712 `Prepare` or `Lock`."""
+
+    epoch: int
+    round: int
+    view: int
+    value: bytes
+
+
+class Commit(Wire):
+    """COMMIT of one round: BLS over the EIP-712 digest of Batch."""
+
+    epoch: int
+    round: int
+    value: bytes
+    batch: bytes
+    """EIP-712 digest of the Batch computed by the signer."""
+
+
+class Timeout(Wire):
+    """End of an undecided view with the highest PrepareCert known (prepare_view 0, zero value: none)."""
+
+    epoch: int
+    round: int
+    view: int
+    operator: bytes
+    prepare_view: int
+    prepare_value: bytes
+    prepare: Certificate | None
+
+
+class Status(Wire):
+    """What a node announces in each active view: its head and what it knows.
+
+    round is the round it works on (its BatchCert head is round - 1); pending says that it has bids or outcomes to decide.
+    """
+
+    epoch: int
+    round: int
+    view: int
+    operator: bytes
+    pending: bool
+    prepare: Certificate | None
+    lock: Certificate | None
+
+
+class Accept(Wire):
+    """The prover holds the segment's input and its witness exists. EIP-712 `Accept`."""
+
+    request_id: bytes
+    segment: int
+    operator: bytes
+    input_hash: bytes
+
+
+class SegmentResult(Wire):
+    """A segment's proof. Signed: EIP-712 `SegmentResult` over the hashes of publics and proof."""
+
+    request_id: bytes
+    segment: int
+    prover: bytes
+    publics: tuple[bytes, ...]
+    """Public values in circuit order, 32 bytes each, below the field's order."""
+    proof: bytes
+
+
+class Unavailable(Wire):
+    """The prover can not prove: input withheld (1) or unsatisfiable (2). EIP-712."""
+
+    request_id: bytes
+    segment: int
+    operator: bytes
+    reason: int
+
+
+class Cancel(Wire):
+    """The owner takes an unserved request out of the market. EIP-712 `Cancel`."""
+
+    request_id: bytes
+
+
+class Fetch(Wire):
+    """Asks a peer for bodies by id: values, lists, bids, requests or results."""
+
+    ids: tuple[bytes, ...]
+
+
+class Bodies(Wire):
+    """Encoded envelopes that answer a Fetch; each is checked as if it had arrived by itself."""
+
+    envelopes: tuple[bytes, ...]
+
+
+class FetchBatches(Wire):
+    """Asks for decided rounds from this one on."""
+
+    from_round: int
+
+
+class DecidedRound(Wire):
+    """All that a late node needs to recompute one decided round."""
+
+    value: Value
+    certificate: Certificate
+    envelopes: tuple[bytes, ...]
+    """Bids and outcome bodies that the Value names."""
+
+
+class Batches(Wire):
+    """Answers FetchBatches, ascending rounds without gaps, as many as fit one frame."""
+
+    rounds: tuple[DecidedRound, ...]
+
+
+Body = (
+    RequestBody
+    | AskBid
+    | BidList
+    | Proposal
+    | Vote
+    | Commit
+    | Timeout
+    | Status
+    | Accept
+    | SegmentResult
+    | Unavailable
+    | Cancel
+    | Certificate
+    | Fetch
+    | Bodies
+    | FetchBatches
+    | Batches
+)
+
+BODY_TYPES: Final[dict[Kind, type[Wire]]] = {
+    Kind.REQUEST: RequestBody,
+    Kind.ASK_BID: AskBid,
+    Kind.BID_LIST: BidList,
+    Kind.PROPOSAL: Proposal,
+    Kind.PREPARE: Vote,
+    Kind.LOCK: Vote,
+    Kind.COMMIT: Commit,
+    Kind.TIMEOUT: Timeout,
+    Kind.STATUS: Status,
+    Kind.ACCEPT: Accept,
+    Kind.RESULT: SegmentResult,
+    Kind.UNAVAILABLE: Unavailable,
+    Kind.CANCEL: Cancel,
+    Kind.CERTIFICATE: Certificate,
+    Kind.FETCH: Fetch,
+    Kind.BODIES: Bodies,
+    Kind.FETCH_BATCHES: FetchBatches,
+    Kind.BATCHES: Batches,
+}
+
+
+class Envelope(Wire):
+    """A body, who says it, and the signature over the body's digest (empty for unsigned kinds)."""
+
+    kind: int
+    sender: bytes
+    body: Body
+    signature: bytes
