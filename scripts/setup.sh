@@ -171,8 +171,9 @@ build_contracts() {
     if ! is_done contracts "$key" || [ ! -d contracts/out ]; then
         say "contracts: forge build"
         mkdir -p contracts/src contracts/out
+        # forge looks for its compiler from the folder it is started in.
         run "the contracts do not build" "mend the first error above" \
-            "$PWD/contracts/node_modules/@foundry-rs/forge-linux-amd64/bin/forge" build --root contracts
+            sh -c "cd contracts && node_modules/@foundry-rs/forge-linux-amd64/bin/forge build"
         set_done contracts "$key"
     fi
 }
