@@ -1,0 +1,108 @@
+"""What a replica wants done. Effects are data; doing one twice does no harm (each says why)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from protocol.messages import Body, DecidedRound, Envelope, Kind
+from protocol.types import Address, Hash, TimestampMs
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Sign a body, keep it, feed it back as Received, broadcast it.
+
+    `slot` names what may be signed only once, for instance (LOCK, round, view). The signing guard returns the stored
+    envelope when the slot is taken, whatever the body now says, so a repeated Publish never makes a second statement.
+    """
+
+    kind: Kind
+    body: Body
+    slot: bytes
+    reliable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Send an envelope again, byte for byte; receivers drop what they know."""
+
+    envelope: Envelope
+    reliable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SendTo:
+    """Send an unsigned or already signed envelope to one operator over its stream."""
+
+    operator: Address
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class StartProving:
+    """Prove an assigned segment whose input is held; the engine's journal makes it idempotent."""
+
+    request_id: Hash
+    segment: int
+    program_id: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class CheckProof:
+    """Verify a SegmentResult in a worker; answered by ProofChecked(digest)."""
+
+    digest: Hash
+    program_id: Hash
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitBatch:
+    """Settle a certified batch; the contract takes each sequence once."""
+
+    sequence: int
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A round is decided: keep its record and a snapshot, cut the journal."""
+
+    record: DecidedRound
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEscrow:
+    """Ask the chain for a requester's escrow; answered by EscrowBalance."""
+
+    requester: Address
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The request is over: delete its private inputs and checkpoints."""
+
+    request_id: Hash
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Something an operator wants to see: journal line, metric, event stream."""
+
+    event: str
+    at_ms: TimestampMs
+    fields: tuple[tuple[str, str | int], ...]
+
+
+Effect = (
+    Publish
+    | Broadcast
+    | SendTo
+    | StartProving
+    | CheckProof
+    | SubmitBatch
+    | Decided
+    | WatchEscrow
+    | Forget
+    | Record
+)
