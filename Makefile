@@ -23,7 +23,7 @@ test: setup ## Python and Solidity tests
 	@cd contracts && ../$(FORGE) test
 
 test-slow: setup ## the long runs that `make test` leaves out
-	@$(PY) -m pytest --run-slow -m slow
+	@$(PY) -m pytest -m slow
 
 lint: setup ## formatters, linters, types, import rules
 	@$(PY) -m ruff format --check .

@@ -101,7 +101,7 @@ find_npm() { # npm as a JavaScript file, because its own shebang would find the 
 # --- 2. Python ---------------------------------------------------------------------------------------------------
 
 python_packages() {
-    key=$(hash_of requirements.lock scripts/setup.sh)
+    key=$({ cat requirements.lock; pwd; } | hash_of -) # a moved working copy breaks its .venv
     if ! is_done python "$key" || [ ! -x .venv/bin/python ]; then
         say "Python: virtual environment in .venv and locked packages (1-3 minutes the first time)"
         rm -f "$STAMPS/project"

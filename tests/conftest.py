@@ -1,0 +1,12 @@
+"""Hypothesis profiles: `dev` looks for new failures, `ci` repeats the same examples and more of them."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import settings
+
+# No deadline in either: the machines are shared, and a slow example is no failure.
+settings.register_profile("dev", deadline=None, max_examples=60)
+settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
