@@ -6,10 +6,12 @@ constants are drawn from its Grain LFSR, so that no table has to be trusted or s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 SCALAR_FIELD: Final = 0x30644E72E131A029B85045B68181585D2833E84879B9709143E1F593F0000001
 FULL_ROUNDS: Final = 8
@@ -56,7 +58,9 @@ def _parameters(width: int) -> _Parameters:
     constants = tuple(tuple(_draw_element(bits) for _ in range(width)) for _ in range(rounds))
     # The matrix's elements are reduced, not redrawn; none of our widths hits a repeated element.
     draws = [_draw_integer(bits) % SCALAR_FIELD for _ in range(2 * width)]
-    matrix = tuple(tuple(pow(x + y, -1, SCALAR_FIELD) for y in draws[width:]) for x in draws[:width])
+    matrix = tuple(
+        tuple(pow(x + y, -1, SCALAR_FIELD) for y in draws[width:]) for x in draws[:width]
+    )
     return _Parameters(constants, matrix)
 
 

@@ -1,0 +1,1 @@
+"""The operator node: a trio shell around the pure protocol."""

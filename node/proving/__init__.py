@@ -1,0 +1,1 @@
+"""Proving: workers, keys and checkpoints."""
