@@ -1,0 +1,89 @@
+"""What stops a node or a command, told to a person: cause, mend, exit code.
+
+Exit codes are stable; `docs/exit-codes.md` is generated from `ExitCode`.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Distinct process exit codes of `node`."""
+
+    OK = 0
+    ANSWER_NO = 1
+    """The command worked and the answer is no: not settled, not identical, not verified."""
+    BAD_INPUT = 2
+    """A command line or an input file is not usable."""
+    CONFIG = 3
+    KEYSTORE = 4
+    PORT_IN_USE = 5
+    CHAIN_UNREACHABLE = 6
+    WRONG_CHAIN = 7
+    CONTRACT_MISSING = 8
+    UNDERFUNDED = 9
+    REFUSED = 10
+    """The network refused the request; nothing was charged."""
+    NODE_UNREACHABLE = 11
+    STORE = 12
+    CHAIN_REJECTED = 13
+    """The chain answered, but refused the call or sent nonsense."""
+    INTERRUPTED = 130
+
+
+class NodeError(Exception):
+    """Base of what a command reports in one line: what is wrong, then what to do about it."""
+
+    exit_code = ExitCode.ANSWER_NO
+
+    def __init__(self, cause: str, mend: str) -> None:
+        super().__init__(f"{cause}; {mend}")
+        self.cause = cause
+        self.mend = mend
+
+
+class ConfigError(NodeError):
+    """The configuration can not be used."""
+
+    exit_code = ExitCode.CONFIG
+
+
+class KeystoreError(NodeError):
+    """A key file is missing, corrupt or locked with another password."""
+
+    exit_code = ExitCode.KEYSTORE
+
+
+class PortInUseError(NodeError):
+    """A listening address is taken."""
+
+    exit_code = ExitCode.PORT_IN_USE
+
+
+class StoreError(NodeError):
+    """The node's database can not be used."""
+
+    exit_code = ExitCode.STORE
+
+
+class BackendError(Exception):
+    """A proof system failed in a way that is neither the input's nor the peer's fault."""
+
+
+class InputError(NodeError):
+    """A file or argument of a command is not usable."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class RefusedError(NodeError):
+    """The network refused a request."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class NodeUnreachableError(NodeError):
+    """No node answers at the given API address."""
+
+    exit_code = ExitCode.NODE_UNREACHABLE
