@@ -12,8 +12,10 @@ from protocol.types import Address, Hash, TimestampMs
 class Publish:
     """Sign a body, keep it, feed it back as Received, broadcast it.
 
-    `slot` names what may be signed only once, for instance (LOCK, round, view). The signing guard returns the stored
-    envelope when the slot is taken, whatever the body now says, so a repeated Publish never makes a second statement.
+    `slot` names what may be signed only once, for instance (LOCK, round, view). The signing guard
+    returns the stored
+    envelope when the slot is taken, whatever the body now says, so a repeated Publish never makes
+    a second statement.
     """
 
     kind: Kind
@@ -72,6 +74,14 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
+class ServeBatches:
+    """Answer a late node with decided rounds from the store, as many as fit one frame."""
+
+    operator: Address
+    from_round: int
+
+
+@dataclass(frozen=True, slots=True)
 class WatchEscrow:
     """Ask the chain for a requester's escrow; answered by EscrowBalance."""
 
@@ -102,6 +112,7 @@ Effect = (
     | CheckProof
     | SubmitBatch
     | Decided
+    | ServeBatches
     | WatchEscrow
     | Forget
     | Record

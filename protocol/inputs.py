@@ -50,11 +50,10 @@ class ProgramRegistered(Input, frozen=True):
     max_segments: int
 
 
-class ChainHead(Input, frozen=True):
-    """A new head block, with its timestamp and this node's clock when it saw it."""
+class ClockJudged(Input, frozen=True):
+    """Whether this node's clock is within bounds of the chain head; comes only when that changes."""
 
-    number: int
-    timestamp_ms: int
+    within_bounds: bool
 
 
 class EscrowBalance(Input, frozen=True):
@@ -128,7 +127,7 @@ AnyInput = (
     Received
     | TableOpened
     | ProgramRegistered
-    | ChainHead
+    | ClockJudged
     | EscrowBalance
     | BatchSettled
     | SettleFailed
