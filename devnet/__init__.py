@@ -1,1 +1,1 @@
-"""A whole network on one machine: Anvil, the EigenLayer core, our contracts, operator nodes and scenarios."""
+"""A whole network on one machine: Anvil, EigenLayer core, contracts, nodes, scenarios."""

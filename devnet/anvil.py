@@ -27,7 +27,10 @@ START_DEADLINE_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class AnvilSettings:
-    """How to start Anvil; `port` 0 lets the kernel choose, `block_time_s` None mines each transaction at once."""
+    """How to start Anvil.
+
+    `port` 0 lets the kernel choose; `block_time_s` None mines each transaction at once.
+    """
 
     log: Path
     port: int = 0
@@ -48,7 +51,8 @@ class Anvil:
 
 def command(settings: AnvilSettings) -> list[str | Path]:
     """The command line."""
-    # osaka has the BLS12-381 precompiles (EIP-2537); the gas limit per transaction (EIP-7825) is off by default.
+    # osaka has the BLS12-381 precompiles (EIP-2537); Anvil leaves out the gas limit of a
+    # transaction (EIP-7825) unless asked.
     line: list[str | Path] = [BINARY, "--hardfork", "osaka", "--enable-tx-gas-limit"]
     line += ["--host", HOST, "--port", str(settings.port), "--chain-id", str(CHAIN_ID)]
     line += ["--mnemonic", MNEMONIC, "--accounts", str(settings.accounts)]
@@ -64,7 +68,7 @@ async def run_anvil(settings: AnvilSettings) -> AsyncIterator[Anvil]:
     """Run Anvil for the length of a block, which starts when it answers.
 
     Raises:
-        DevnetError: the binary is missing, the port is in use, or it ended or stayed silent while starting.
+        DevnetError: the binary is missing, the port is in use, or it ended or hung while starting.
     """
     settings.log.parent.mkdir(parents=True, exist_ok=True)
     seen = settings.log.stat().st_size if settings.log.exists() else 0

@@ -61,13 +61,13 @@ def start_child(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> Child:
-    """Start a program whose output is appended to `log` and which dies when this process dies, even by SIGKILL.
+    """Start a program that dies when this process dies, even by SIGKILL; its output goes to `log`.
 
     Raises:
         DevnetError: the program can not be started.
     """
-    # The kernel sends the parent-death signal when the *thread* that forked ends. Trio starts its processes from
-    # worker threads, which end when idle; so this forks here, and must be the main thread.
+    # The kernel sends the parent-death signal when the *thread* that forked ends. Trio starts its
+    # processes from worker threads, which end when idle; so this forks here, in the main thread.
     if threading.current_thread() is not threading.main_thread():
         raise DevnetError("a child process was started outside the main thread; start it inside")
     guarded = ["setpriv", "--pdeathsig", "KILL", "--", *map(str, command)]
@@ -82,7 +82,7 @@ def start_child(
                 stderr=subprocess.STDOUT,
                 env=None if env is None else dict(env),
                 cwd=cwd,
-                # Ctrl-C in the terminal reaches the devnet alone, which then stops its children in order.
+                # Ctrl-C reaches the devnet alone, which then stops its children in order.
                 start_new_session=True,
             )
     except FileNotFoundError as exc:
@@ -102,7 +102,7 @@ async def child_process(
     cwd: Path | None = None,
     grace_s: float = 5.0,
 ) -> AsyncIterator[Child]:
-    """Run a program for the length of a block; on the way out it is stopped, however the block ends."""
+    """Run a program for the length of a block; it is stopped however the block ends."""
     child = start_child(command, log=log, env=env, cwd=cwd)
     try:
         yield child

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Every call has this long, except where the caller's own deadline is shorter.
 TIMEOUT_S = 20.0
-# EIP-7825: no transaction may ask for more gas. Deployments are sent with it, for want of a better estimate.
+# EIP-7825: no transaction may ask for more gas.
 TRANSACTION_GAS_LIMIT = 16_777_216
 
 
@@ -70,7 +70,7 @@ class Rpc:
         return bytes.fromhex((await self.call("eth_call", transaction, "pending"))[2:])
 
     async def transact(self, sender: str, to: str | None, data: bytes) -> dict[str, Any]:
-        """Send a transaction from an unlocked account (`to` None: create a contract) and return its receipt.
+        """Send from an unlocked account (`to` None: create a contract) and return the receipt.
 
         Raises:
             RpcError: the node refused it, or it was mined and reverted.

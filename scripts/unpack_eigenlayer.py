@@ -1,4 +1,4 @@
-"""Unpacks the named contract artifacts of an eigensdk wheel: `unpack_eigenlayer.py WHEEL FOLDER NAME...`."""
+"""Unpacks contract artifacts of an eigensdk wheel: `unpack_eigenlayer.py WHEEL FOLDER NAME...`."""
 
 from __future__ import annotations
 

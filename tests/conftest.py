@@ -1,4 +1,4 @@
-"""Hypothesis profiles: `dev` looks for new failures, `ci` repeats the same examples and more of them."""
+"""Hypothesis profiles: `dev` looks for new failures, `ci` repeats the same examples."""
 
 from __future__ import annotations
 
