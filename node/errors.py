@@ -78,9 +78,13 @@ class InputError(NodeError):
 
 
 class RefusedError(NodeError):
-    """The network refused a request."""
+    """A node or the network refused a request; `reason` is a code of `docs/reasons.md`."""
 
     exit_code = ExitCode.REFUSED
+
+    def __init__(self, cause: str, mend: str, reason: str) -> None:
+        super().__init__(cause, mend)
+        self.reason = reason
 
 
 class NodeUnreachableError(NodeError):

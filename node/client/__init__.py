@@ -1,0 +1,1 @@
+"""The requester's side: talks to nodes over their HTTP API, holds the private input."""

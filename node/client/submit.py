@@ -1,0 +1,167 @@
+"""Submits a proof request, delivers its private input to the assigned provers, waits for the end.
+
+The private input is sealed here, to each assigned prover's registered key: nodes in between relay what they
+can not read. The settled root is compared with the one computed here.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from node.crypto import seal, sign_digest
+from node.errors import InputError, NodeUnreachableError, RefusedError
+from node.private_input import associated_data
+from node.programs.solvency import SEED_BYTES, SolvencyPlan, plan
+from protocol.claims import decode_claim
+from protocol.codec import encode
+from protocol.eip712 import Domain, digest
+from protocol.messages import BuyBid, Envelope, Kind, ProofRequest, RequestBody
+from protocol.types import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from node.client.api import Json, NodeClient
+    from node.programs.accounts import Account
+
+WAIT_MS: Final = 2_000
+"""Longest poll; a change of the request is told at once."""
+RETRY_S: Final = 0.5
+END_STATES: Final = frozenset({"settled", "refunded"})
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the requester wants: amounts in wei, the deadline in seconds from now."""
+
+    program: str
+    accounts: Sequence[Account]
+    max_fee: int
+    deadline_s: int
+    allowlist: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A signed request with everything private that its provers will need."""
+
+    request_id: bytes
+    frame: bytes
+    plan: SolvencyPlan
+
+
+def prepare(order: Order, key: bytes, requester: bytes, node: Json) -> Prepared:
+    """Sign a request for the network that `node` (GET /v1/node) describes.
+
+    Raises:
+        InputError: the program is unknown there.
+    """
+    program = _program(order.program, node)
+    work = plan(order.accounts, secrets.token_bytes(SEED_BYTES))
+    domain = Domain(int(node["chain_id"]), Address(_bytes(node["registry"])))
+    now_ms = time.time_ns() // 1_000_000
+    view_ms = int(node["view_ms"])
+    deadline_ms = now_ms + order.deadline_s * 1_000
+    request = ProofRequest(
+        program_id=_bytes(program["program_id"]),
+        requester=requester,
+        input_hashes=work.input_hashes,
+        copies=1,
+        reserve=order.max_fee.to_bytes(32, "big"),
+        issued_at=now_ms // 1_000,
+        deadline_view=max(0, (deadline_ms - int(node["deployment_genesis_ms"])) // view_ms),
+        allowlist=tuple(sorted(order.allowlist)),
+        salt=secrets.token_bytes(32),
+    )
+    request_id = digest(domain, request)
+    bid = BuyBid(request_id, order.max_fee.to_bytes(32, "big"), secrets.token_bytes(32))
+    body = RequestBody(request, sign_digest(key, request_id), bid)
+    signature = sign_digest(key, digest(domain, bid))
+    frame = encode(Envelope(int(Kind.REQUEST), requester, body, signature))
+    return Prepared(bytes(request_id), frame, work)
+
+
+async def submit(
+    client: NodeClient, prepared: Prepared, progress: Callable[[Json], None]
+) -> Json:
+    """Hand in a prepared request and stay until it is settled or refunded.
+
+    Returns the last request document with `root_matches` added: whether the settled claim is the one computed
+    here. Raises RefusedError if the request is not admitted; a node that dies is replaced by the next one.
+    """
+    await client.post("/v1/requests", prepared.frame)
+    courier = _Courier(client, prepared)
+    document: Json = {}
+    async with trio.open_nursery() as nursery:
+        node = ""
+        while document.get("state") not in END_STATES:
+            version = int(document.get("version", 0)) if client.node == node else 0
+            node = client.node
+            document = await _poll(client, prepared, version, document)
+            progress(document)
+            for row in document.get("segments", ()):
+                courier.deliver(nursery, row)
+        nursery.cancel_scope.cancel()
+    result = document.get("result") or {}
+    claim = _bytes(result.get("claim", "0x"))
+    return {**document, "root_matches": bool(claim) and decode_claim(claim) == prepared.plan.claim}
+
+
+async def _poll(client: NodeClient, prepared: Prepared, version: int, last: Json) -> Json:
+    """The request's document; hands the request in again where a node has not heard of it."""
+    path = f"/v1/requests/0x{prepared.request_id.hex()}"
+    try:
+        return await client.get(path, {"version": version, "wait_ms": WAIT_MS})
+    except RefusedError as exc:
+        if exc.reason != "unknown_request":
+            raise
+        await client.post("/v1/requests", prepared.frame)
+        return last
+
+
+class _Courier:
+    """Delivers each segment's input to whoever is assigned, once per assignment."""
+
+    def __init__(self, client: NodeClient, prepared: Prepared) -> None:
+        self._client = client
+        self._prepared = prepared
+        self._taken: set[tuple[int, str, int]] = set()
+
+    def deliver(self, nursery: trio.Nursery, row: Json) -> None:
+        """Start a delivery if this assignment still waits for its input."""
+        key = (int(row["segment"]), str(row["operator"]), int(row["attempt"]))
+        if row["state"] != "assigned" or key in self._taken:
+            return
+        self._taken.add(key)
+        nursery.start_soon(self._deliver, key, _bytes(row["sealing_key"]))
+
+    async def _deliver(self, key: tuple[int, str, int], sealing_key: bytes) -> None:
+        segment, operator, _attempt = key
+        work = self._prepared.plan
+        inputs = (*work.segment_inputs, work.combine_input)
+        data = associated_data(self._prepared.request_id, segment, _bytes(operator))
+        box = seal(sealing_key, inputs[segment], data)
+        path = f"/v1/requests/0x{self._prepared.request_id.hex()}/inputs/{segment}"
+        try:
+            await self._client.put(path, box, {"operator": operator})
+        except (NodeUnreachableError, RefusedError):
+            # The prover may be down: the next document shows a standby, or this one again.
+            await trio.sleep(RETRY_S)
+            self._taken.discard(key)
+
+
+def _program(name: str, node: Json) -> Json:
+    for program in node["programs"]:
+        if name in (program["name"], program["program_id"]):
+            return dict(program)
+    known = ", ".join(str(program["name"]) for program in node["programs"]) or "none"
+    raise InputError(f"the network has no program {name!r}", f"choose one of: {known}")
+
+
+def _bytes(text: object) -> bytes:
+    return bytes.fromhex(str(text).removeprefix("0x"))
