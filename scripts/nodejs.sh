@@ -2,7 +2,7 @@
 # Prints the absolute path of Node.js 20+, or fails silently.
 #
 # Inside .venv the console script `node` is this project's own program, so Node.js is looked for by path: $NODEJS,
-# then every folder of PATH that is no virtual environment, then the usual places.
+# then every folder of PATH that is no virtual environment.
 set -u
 
 accept() {
@@ -18,6 +18,4 @@ accept() {
 if [ -n "${NODEJS:-}" ]; then accept "$NODEJS" && exit 0; fi
 IFS=:
 for folder in ${PATH:-}; do accept "$folder/node" && exit 0; done
-[ -n "${NODEJS_PATH_ONLY:-}" ] && exit 1
-for folder in /usr/local/bin /usr/bin /opt/node/bin; do accept "$folder/node" && exit 0; done
 exit 1

@@ -69,9 +69,9 @@ check_system() {
         "Linux x86_64") ;;
         *) fail "this is $(uname -s) $(uname -m), but the compiled tools (anvil, forge) come for Linux x86-64 only; use such a machine, container or virtual machine" ;;
     esac
-    missing='' packages=''
+    missing='' packages='' afterwards=''
     lacks() { missing="${missing:+$missing, }$1" packages="${packages:+$packages }$2"; }
-    PYTHON=$(find_python) || lacks "Python 3.11+ with venv and headers" "python3 python3-venv python3-dev"
+    PYTHON=$(find_python) || lacks "Python 3.11+ with venv and headers" "$(python_packages_of_system)"
     if ! command -v "${CC:-cc}" >/dev/null 2>&1; then
         lacks "gcc" "gcc libc6-dev"
         lacks "GMP headers" "libgmp-dev"
@@ -83,17 +83,32 @@ check_system() {
     if NODEJS=$(sh scripts/nodejs.sh); then
         NPM=$(find_npm) || lacks "npm" "npm"
     else
-        lacks "Node.js 20+ with npm" "nodejs npm"
+        candidate=$(apt-cache policy nodejs 2>/dev/null | sed -n 's/^ *Candidate: *//p')
+        case $candidate in
+            *nodesource*) lacks "Node.js 20+ with npm" "nodejs" ;;
+            # The system has an older one: its npm fetches a newer Node.js.
+            [0-9].* | 1[0-9].*) lacks "Node.js 20+ with npm" "npm" && afterwards=" && sudo npm install -g node@20" ;;
+            *) lacks "Node.js 20+ with npm" "nodejs npm" ;;
+        esac
     fi
-    [ -z "$missing" ] || fail "missing: $missing; install with: sudo apt-get install -y $packages"
+    [ -z "$missing" ] || fail "missing: $missing; install with: sudo apt-get install -y $packages$afterwards"
     export NODEJS
+}
+
+python_packages_of_system() { # a system whose python3 is too old may have 3.11 beside it
+    if command -v python3 >/dev/null 2>&1 && ! python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        echo "python3.11 python3.11-venv python3.11-dev"
+    else
+        echo "python3 python3-venv python3-dev"
+    fi
 }
 
 find_npm() { # npm as a JavaScript file, because its own shebang would find the wrong `node` inside a venv
     prefix=$(dirname "$(dirname "$(readlink -f "$NODEJS")")")
     for file in "$prefix/lib/node_modules/npm/bin/npm-cli.js" "$prefix/share/nodejs/npm/bin/npm-cli.js" \
-        "$(dirname "$NODEJS")/npm"; do
-        [ -f "$file" ] && { readlink -f "$file"; return 0; }
+        "$(dirname "$NODEJS")/npm" "$(command -v npm)"; do
+        file=$(readlink -f "$file") || continue
+        case $file in *.js) [ -f "$file" ] && { printf '%s\n' "$file"; return 0; } ;; esac
     done
     return 1
 }
@@ -113,7 +128,8 @@ python_packages() {
             .venv/bin/python -m pip install --require-hashes --no-deps --disable-pip-version-check -r requirements.lock
         set_done python "$key"
     fi
-    key=$(hash_of pyproject.toml requirements.lock requirements.in)
+    # An editable install lists the top-level packages that were there.
+    key=$({ cat pyproject.toml requirements.lock; ls -d protocol chain node devnet 2>/dev/null; } | hash_of -)
     if ! is_done project "$key"; then
         say "Python: this project, editable"
         run "the project could not be installed" "look at pyproject.toml" \
