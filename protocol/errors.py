@@ -1,7 +1,9 @@
 """The exception taxonomy and the reasons for which something is refused.
 
-`LocalProtocolError` is our own bug and stops the node. `RemoteProtocolError` is a peer's fault, made only at ingress.
-`Rejection` is expected: the state is untouched and the reason is told. The table of reasons is also `docs/reasons.md`.
+`LocalProtocolError` is our own bug and stops the node. `RemoteProtocolError` is a peer's fault,
+made only at ingress.
+`Rejection` is expected: the state is untouched and the reason is told. The table of reasons is
+also `docs/reasons.md`.
 """
 
 from __future__ import annotations
@@ -56,6 +58,8 @@ class RejectionReason(Enum):
     SECOND_BID = Reason("second_bid", "one bid per bidder and market", penalty=5)
     QUEUE_FULL = Reason("queue_full", "the bounded pool is full", True)
 
+    UNKNOWN_REQUEST = Reason("unknown_request", "this node knows no such request", True)
+
     # rounds
     CLOCK_OFF = Reason("clock_off", "the clock is too far from the chain head or the peers", True)
     NOT_GATEWAY = Reason("not_gateway", "the proposer is not the gateway of the view", penalty=10)
@@ -80,6 +84,7 @@ class RejectionReason(Enum):
     INVALID_PROOF = Reason("invalid_proof", "the proof does not verify", penalty=50)
     PROVER_SILENT = Reason("prover_silent", "no Accept or result in time")
     INPUT_WITHHELD = Reason("input_withheld", "the requester did not deliver the input")
+    PROVER_UNREACHABLE = Reason("prover_unreachable", "the prover can not be reached now", True)
     CANCELLED = Reason("cancelled", "cancelled by its owner")
     NO_PROVER_LEFT = Reason("no_prover_left", "every standby was tried", True)
 

@@ -1,0 +1,1 @@
+"""The node's HTTP API: `docs/api.md` describes it."""

@@ -1,0 +1,150 @@
+"""Starlette application over a NodePort: parsing, calling, answering, nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from protocol.errors import Rejection, RejectionReason
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from node.api.port import NodePort
+
+MAX_BODY_BYTES: Final = 1 << 20
+MAX_WAIT_MS: Final = 30_000
+MAX_PAGE: Final = 100
+
+_STATUS: Final = {
+    RejectionReason.UNKNOWN_REQUEST: 404,
+    RejectionReason.FRAME_TOO_LARGE: 413,
+    RejectionReason.QUEUE_FULL: 429,
+    RejectionReason.PROVER_UNREACHABLE: 424,
+}
+
+
+def build_api(node: NodePort) -> Starlette:
+    """The routes of `docs/api.md` over one node."""
+    api = _Api(node)
+    return Starlette(
+        routes=[
+            Route("/livez", api.live),
+            Route("/readyz", api.ready),
+            Route("/metrics", api.metrics),
+            Route("/v1/node", api.node),
+            Route("/v1/requests", api.submit, methods=["POST"]),
+            Route("/v1/requests", api.requests, methods=["GET"]),
+            Route("/v1/requests/{id}", api.request),
+            Route("/v1/requests/{id}/inputs/{segment:int}", api.deliver, methods=["PUT"]),
+            Route("/v1/requests/{id}/cancel", api.cancel, methods=["POST"]),
+            Route("/v1/requests/{id}/proof", api.proof),
+            Route("/v1/rounds/{number:int}", api.round),
+        ],
+        exception_handlers={Rejection: _refused},
+    )
+
+
+class _Api:
+    def __init__(self, node: NodePort) -> None:
+        self._node = node
+
+    async def live(self, _request: Request) -> Response:
+        return JSONResponse({"live": True})
+
+    async def ready(self, _request: Request) -> Response:
+        checks = self._node.checks()
+        ready = all(check.ok for check in checks)
+        rows = [
+            {"name": c.name, "ok": c.ok, "detail": c.detail, "mend": "" if c.ok else c.mend}
+            for c in checks
+        ]
+        return JSONResponse({"ready": ready, "checks": rows}, 200 if ready else 503)
+
+    async def metrics(self, _request: Request) -> Response:
+        return Response(generate_latest(self._node.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def node(self, _request: Request) -> Response:
+        return JSONResponse(self._node.describe())
+
+    async def submit(self, request: Request) -> Response:
+        request_id = await self._node.submit(await _body(request))
+        return JSONResponse({"request_id": "0x" + request_id.hex()}, 202)
+
+    async def requests(self, request: Request) -> Response:
+        limit = min(_number(request, "limit", MAX_PAGE), MAX_PAGE)
+        after = request.query_params.get("after")
+        rows = await self._node.requests(_hex(after, 32) if after else None, limit)
+        following = rows[-1]["request_id"] if len(rows) == limit else None
+        return JSONResponse({"requests": rows, "next": following})
+
+    async def request(self, request: Request) -> Response:
+        wait_ms = min(_number(request, "wait_ms", 0), MAX_WAIT_MS)
+        document = await self._node.request(_id(request), _number(request, "version", 0), wait_ms)
+        return _found(document)
+
+    async def deliver(self, request: Request) -> Response:
+        operator = _hex(request.query_params.get("operator", ""), 20)
+        segment = int(request.path_params["segment"])
+        await self._node.deliver(_id(request), segment, operator, await _body(request))
+        return Response(status_code=204)
+
+    async def cancel(self, request: Request) -> Response:
+        await self._node.cancel(await _body(request))
+        return JSONResponse({}, 202)
+
+    async def proof(self, request: Request) -> Response:
+        return _found(await self._node.proof(_id(request)))
+
+    async def round(self, request: Request) -> Response:
+        return _found(await self._node.round(int(request.path_params["number"])))
+
+
+def _found(document: dict[str, object] | None) -> Response:
+    if document is None:
+        raise Rejection(RejectionReason.UNKNOWN_REQUEST)
+    return JSONResponse(document)
+
+
+async def _refused(_request: Request, exc: Exception) -> Response:
+    if not isinstance(exc, Rejection):
+        raise exc
+    body = {"reason": exc.reason.code, "text": exc.reason.value.text, "detail": exc.detail}
+    return JSONResponse(body, _STATUS.get(exc.reason, 400))
+
+
+async def _body(request: Request) -> bytes:
+    """The request's body, never more than the limit in memory."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise Rejection(RejectionReason.FRAME_TOO_LARGE, f"{MAX_BODY_BYTES} bytes at most")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _id(request: Request) -> bytes:
+    return _hex(request.path_params["id"], 32)
+
+
+def _hex(text: str, size: int) -> bytes:
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError as exc:
+        raise Rejection(RejectionReason.MALFORMED, "not hexadecimal") from exc
+    if len(value) != size:
+        raise Rejection(RejectionReason.MALFORMED, f"{size} bytes expected")
+    return value
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 12):
+        raise Rejection(RejectionReason.MALFORMED, f"{name} is no number")
+    return int(text)

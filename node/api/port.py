@@ -1,0 +1,66 @@
+"""What the HTTP API asks of the node behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One readiness check; `mend` says what to do when it fails."""
+
+    name: str
+    ok: bool
+    detail: str
+    mend: str
+
+
+class NodePort(Protocol):
+    """Reads and commands of one node; every command raises Rejection with its reason."""
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Metrics of this node."""
+        ...
+
+    def checks(self) -> tuple[Check, ...]:
+        """Readiness, in pipeline order."""
+        ...
+
+    def describe(self) -> Json:
+        """`GET /v1/node`."""
+        ...
+
+    async def submit(self, frame: bytes) -> bytes:
+        """Admit and spread a REQUEST envelope; returns the request id once it is journalled."""
+        ...
+
+    async def cancel(self, frame: bytes) -> None:
+        """Spread a CANCEL envelope."""
+        ...
+
+    async def requests(self, after: bytes | None, limit: int) -> list[Json]:
+        """Summaries, newest first."""
+        ...
+
+    async def request(self, request_id: bytes, version: int, wait_ms: int) -> Json | None:
+        """The request document once its version is above the given one or the wait is over."""
+        ...
+
+    async def deliver(self, request_id: bytes, segment: int, operator: bytes, box: bytes) -> None:
+        """Take a sealed input to its prover and wait for its answer."""
+        ...
+
+    async def proof(self, request_id: bytes) -> Json | None:
+        """The proof bundle of a certified request."""
+        ...
+
+    async def round(self, number: int) -> Json | None:
+        """A decided round."""
+        ...
