@@ -135,8 +135,10 @@ def test_the_contracts_build_with_the_virtual_environment_first_on_path(tmp_path
     assert (VENV_BIN / "node").exists(), "the console script that shadows Node.js is not installed"
     # forge asks for the compiler by the folder it is started in.
     subprocess.run(
-        [FORGE, "build", "--force", "--out", tmp_path / "out", "--cache-path", tmp_path / "cache"]
-        + ["src/devnet"],
+        [
+            *(FORGE, "build", "--force", "src/devnet"),
+            *("--out", tmp_path / "out", "--cache-path", tmp_path / "cache"),
+        ],
         cwd=ROOT / "contracts",
         env={**os.environ, "PATH": f"{VENV_BIN}:{os.environ['PATH']}"},
         capture_output=True,
