@@ -1,0 +1,64 @@
+"""Joins the verbs, and turns every expected failure into one line and a distinct exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import typer
+
+from node.cli import jobs, start, submit, verify
+from node.cli.output import complain
+from node.errors import ExitCode, NodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+program = typer.Typer(
+    name="node",
+    help="An operator node of an open network of zero-knowledge provers, and its requester's verbs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+program.command("start")(start.start)
+program.command("submit")(submit.submit)
+program.command("jobs")(jobs.jobs)
+program.command("job")(jobs.job)
+program.command("verify")(verify.verify)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one verb; returns the exit code, never a traceback for what a user can mend."""
+    try:
+        code = program(args=list(arguments), prog_name="node", standalone_mode=False)
+    except NodeError as exc:
+        complain(str(exc))
+        return exc.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return ExitCode.INTERRUPTED
+    except click.ClickException as exc:
+        exc.show(sys.stderr)
+        return ExitCode.BAD_INPUT
+    except BaseExceptionGroup as group:
+        return _unwrap(group)
+    return int(code or ExitCode.OK)
+
+
+def _unwrap(group: BaseExceptionGroup[BaseException]) -> int:
+    """The one NodeError or interrupt inside a nursery's group; anything else is a bug and is shown."""
+    errors = _leaves(group)
+    known = [error for error in errors if isinstance(error, NodeError)]
+    if known:
+        complain(str(known[0]))
+        return known[0].exit_code
+    if all(isinstance(error, KeyboardInterrupt) for error in errors):
+        return ExitCode.INTERRUPTED
+    raise group
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

@@ -1,0 +1,93 @@
+"""`node jobs` and `node job ID`: what happened to requests; saves their proofs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import trio
+import typer
+
+from node.cli.options import DEFAULT_NODES, AsJson, NodeUrls
+from node.cli.output import amount, console, print_json, short
+from node.cli.submit import job_table
+from node.errors import InputError
+
+if TYPE_CHECKING:
+    from node.client.api import Json
+
+
+def jobs(
+    node: NodeUrls = DEFAULT_NODES,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100)] = 20,
+    after: Annotated[str, typer.Option("--after", help="Request id to page on from.")] = "",
+    json: AsJson = False,
+) -> None:
+    """List requests that the node knows, newest first."""
+    params: dict[str, str | int] = {"limit": limit, **({"after": after} if after else {})}
+    answer = trio.run(_get, node, "/v1/requests", params)
+    if json:
+        print_json(answer)
+        return
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table()
+    for column in ("request", "state", "program", "fee", "reason"):
+        table.add_column(column)
+    for row in answer["requests"]:
+        fee = amount((row.get("result") or {}).get("fee", 0))
+        table.add_row(
+            row["request_id"], row["state"], short(row["program_id"]), fee, row.get("reason") or ""
+        )
+    console.print(table)
+    if answer["next"]:
+        console.print(f"more: node jobs --after {answer['next']}")
+
+
+def job(
+    request_id: Annotated[str, typer.Argument(help="Request id.")],
+    proof: Annotated[
+        Path | None,
+        typer.Option("--proof", help="Save proofs, keys, certificate and inclusion proof here."),
+    ] = None,
+    node: NodeUrls = DEFAULT_NODES,
+    json: AsJson = False,
+) -> None:
+    """Show one request, or save its proof for `node verify`."""
+    _check_id(request_id)
+    if proof is not None:
+        from node.client.bundle import save_bundle  # noqa: PLC0415
+
+        bundle = trio.run(_get, node, f"/v1/requests/{request_id}/proof", {})
+        files = save_bundle(bundle, proof)
+        if json:
+            print_json({"request_id": request_id, "directory": str(proof), "files": files})
+        else:
+            console.print(f"saved {len(files)} files in {proof}; check them: node verify {proof}")
+        return
+    document = trio.run(_get, node, f"/v1/requests/{request_id}", {})
+    if json:
+        print_json(document)
+        return
+    console.print(job_table(document))
+    result = document.get("result")
+    if result:
+        console.print(
+            f"{result['status']} in round {result['round']}, {result['voters']} of"
+            f" {result['operators']} operators signed, fee {amount(result['fee'])}"
+        )
+    if document.get("reason"):
+        console.print(f"reason: {document['reason']}")
+
+
+async def _get(nodes: list[str], path: str, params: dict[str, str | int]) -> Json:
+    from node.client.api import NodeClient, open_http  # noqa: PLC0415
+
+    async with open_http() as http:
+        return await NodeClient(nodes, http).get(path, params)
+
+
+def _check_id(text: str) -> None:
+    digits = text.removeprefix("0x")
+    if len(digits) != 64 or not all(c in "0123456789abcdefABCDEF" for c in digits):
+        raise InputError(f"{text!r} is no request id", "write 0x and 64 hexadecimal digits")

@@ -1,0 +1,19 @@
+"""`node start`: runs one operator node until it is stopped."""
+
+from __future__ import annotations
+
+import trio
+
+from node.cli.options import ConfigFile
+
+
+def start(config: ConfigFile) -> None:
+    """Run one operator node; stop it with Ctrl-C or SIGTERM, which drains it first."""
+    # Imported here: the network and proving libraries take a second that other verbs need not pay.
+    from node.app import run_node  # noqa: PLC0415
+    from node.config import load_config  # noqa: PLC0415
+    from node.log import setup_logging  # noqa: PLC0415
+
+    settings = load_config(config)
+    setup_logging(settings.log.format, settings.log.level)
+    trio.run(run_node, settings)

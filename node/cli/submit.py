@@ -1,0 +1,124 @@
+"""`node submit`: asks the network for a proof and stays until it is settled or refunded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import trio
+import typer
+from rich.live import Live
+
+from node.cli.options import DEFAULT_NODES, AsJson, NodeUrls
+from node.cli.output import amount, console, print_json, progress_console, short
+from node.errors import ExitCode, InputError
+from node.programs.accounts import AccountsError, read_accounts
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from node.client.api import Json
+
+
+def submit(
+    program: Annotated[str, typer.Argument(help="Program name or id, for instance `solvency`.")],
+    input_file: Annotated[Path, typer.Argument(help="Private CSV: account_id,balance.")],
+    max_fee: Annotated[str, typer.Option("--max-fee", help="Most to pay, in wei or as 0.5ether.")],
+    key: Annotated[Path, typer.Option("--key", help="Requester's web3 keystore file.")],
+    deadline: Annotated[int, typer.Option("--deadline", help="Seconds from now.")] = 120,
+    operators: Annotated[
+        list[str] | None,
+        typer.Option("--operator", help="Only these operators may see the input."),
+    ] = None,
+    password_file: Annotated[Path | None, typer.Option("--password-file")] = None,
+    node: NodeUrls = DEFAULT_NODES,
+    json: AsJson = False,
+) -> int:
+    """Prove the total of a private list of balances.
+
+    The provers that the award names see the rows that they prove; nobody else does. The total becomes public.
+    """
+    from node.keys import load_session_key, read_password  # noqa: PLC0415
+
+    try:
+        accounts = read_accounts(input_file)
+    except AccountsError as exc:
+        raise InputError(f"{input_file}: {exc}", "mend the file") from exc
+    fee = parse_amount(max_fee)
+    secret, address = load_session_key(key, read_password(password_file))
+    allowlist = tuple(parse_address(text) for text in operators or ())
+
+    async def go() -> Json:
+        from node.client.api import NodeClient, open_http  # noqa: PLC0415
+        from node.client.submit import Order, prepare  # noqa: PLC0415
+        from node.client.submit import submit as hand_in  # noqa: PLC0415
+
+        order = Order(program, accounts, fee, deadline, allowlist)
+        async with open_http() as http:
+            client = NodeClient(node, http)
+            prepared = prepare(order, secret, address, await client.get("/v1/node"))
+            if json:
+                return await hand_in(client, prepared, lambda _document: None)
+            with Live(console=progress_console, transient=False) as live:
+                return await hand_in(client, prepared, lambda d: live.update(job_table(d)))
+
+    document = trio.run(go)
+    settled = document["state"] == "settled" and document["root_matches"]
+    if json:
+        print_json(document)
+    else:
+        console.print(_verdict(document))
+    return ExitCode.OK if settled else ExitCode.ANSWER_NO
+
+
+def job_table(document: Json) -> Table:
+    """A request and its segments as a table."""
+    from rich.table import Table  # noqa: PLC0415
+
+    title = f"request {short(document.get('request_id', ''))}  {document.get('state', '')}"
+    table = Table(title=title, title_justify="left")
+    for column in ("segment", "prover", "attempt", "state"):
+        table.add_column(column)
+    rows = document.get("segments", ())
+    for row in rows:
+        name = "combine" if row["segment"] == len(rows) - 1 else str(row["segment"])
+        table.add_row(name, short(row["operator"]), str(row["attempt"]), row["state"])
+    return table
+
+
+def _verdict(document: Json) -> str:
+    result = document.get("result") or {}
+    if document["state"] != "settled":
+        return f"refunded: {document.get('reason') or 'no reason given'}; nothing was charged"
+    matches = "is" if document["root_matches"] else "IS NOT"
+    return (
+        f"settled in transaction {result['settle_tx']} ({result['gas_used']} gas), fee"
+        f" {amount(result['fee'])}; the settled root {matches} the one computed here"
+    )
+
+
+def parse_amount(text: str) -> int:
+    """Wei of `123`, `0.5ether` or `20gwei`; raises InputError."""
+    digits, places = text, 0
+    for unit, decimals in (("ether", 18), ("gwei", 9), ("wei", 0)):
+        if text.endswith(unit):
+            digits, places = text.removesuffix(unit).strip(), decimals
+            break
+    whole, _, part = digits.partition(".")
+    if not (whole + part).isascii() or not (whole + part).isdigit() or len(part) > places:
+        raise InputError(f"{text!r} is no amount", "write wei, 20gwei or 0.5ether")
+    wei = int(whole or "0") * 10**places + int((part + "0" * places)[:places] or "0")
+    if not 0 < wei < 2**96:
+        raise InputError(f"{text!r} is out of range", "give more than 0 and less than 2**96 wei")
+    return wei
+
+
+def parse_address(text: str) -> bytes:
+    """20 bytes of a hexadecimal address; raises InputError."""
+    try:
+        value = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        value = b""
+    if len(value) != 20:
+        raise InputError(f"{text!r} is no address", "write 0x and 40 hexadecimal digits")
+    return value
