@@ -7,7 +7,7 @@ other form is refused, so that one claim has one encoding.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from protocol.errors import Rejection, RejectionReason
 from protocol.types import Address, Hash

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, TypeVar, TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -35,10 +35,11 @@ from protocol.claims import (
     segment_hash_list,
 )
 from protocol.programs import COMBINE, SEGMENT
-from protocol.types import Address, Hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from protocol.types import Address, Hash
 
 CircuitInputs = dict[str, int | list[int]]
 

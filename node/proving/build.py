@@ -27,6 +27,7 @@ from node.proving.artifacts import (
     encode_manifest_json,
     load_program,
 )
+from node.proving.child import child_command, child_environment
 from node.proving.errors import BackendError, BackendFault
 from node.proving.files import sync_folder
 from protocol.claims import ACCOUNTS_PER_SEGMENT, COMBINE_VALUES, MAX_SEGMENTS, SEGMENT_VALUES
@@ -104,11 +105,11 @@ def _build_into(folder: Path, folders: Sequence[Path]) -> None:
 
 def _compile(name: str, out: Path, folders: Sequence[Path]) -> CircuitFacts:
     source = folders[0] / f"{name}.circom"
-    command = [sys.executable, "-m", "node.proving.compile", str(source), str(out), name]
-    command += map(str, folders)
+    command = child_command("node.proving.compile", *map(str, (source, out, name, *folders)))
     try:
         done = subprocess.run(
             command,
+            env=child_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

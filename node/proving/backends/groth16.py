@@ -16,7 +16,7 @@ from protocol.claims import parse_words
 from protocol.errors import Rejection, RejectionReason
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 PROOF_BYTES: Final = 256
@@ -40,10 +40,10 @@ class Prover:
         except (*_GROTH16PY_ERRORS, OSError, ValueError) as exc:
             raise BackendError(BackendFault.ARTIFACT_CORRUPT, path.name) from exc
 
-    def prove(self, inputs: dict[str, int | list[int]]) -> bytes:
+    def prove(self, inputs: Mapping[str, int | list[int]]) -> bytes:
         """A 256-byte proof, unchecked: an unsatisfied assignment gives a proof that is invalid."""
         try:
-            return bytes(groth16py.prove(self._key, inputs))
+            return bytes(groth16py.prove(self._key, dict(inputs)))
         except _GROTH16PY_ERRORS as exc:
             raise BackendError(BackendFault.SELF_VERIFY_FAILED, str(exc)) from exc
 
@@ -79,7 +79,7 @@ class Verifier:
 
 
 def key_from_json(text: str) -> bytes:
-    """Canonical bytes of a verifying key in snarkjs's JSON form: points as in a proof, alpha first."""
+    """Canonical bytes of a verifying key in snarkjs's JSON form: alpha first, points as above."""
     key = json.loads(text)
     words = _g1_words(key["vk_alpha_1"])
     for name in ("vk_beta_2", "vk_gamma_2", "vk_delta_2"):
