@@ -1,7 +1,9 @@
 """Every body that crosses the wire, and the envelope that carries it.
 
-A body is what is signed (its EIP-712 digest, see `protocol/eip712.py`); the envelope adds the sender and the signature.
-Bytes are exact lengths: addresses 20, hashes 32, session signatures 65, BLS signatures 96 (compressed G2). Amounts are 32
+A body is what is signed (its EIP-712 digest, see `protocol/eip712.py`); the envelope adds the
+sender and the signature.
+Bytes are exact lengths: addresses 20, hashes 32, session signatures 65, BLS signatures 96
+(compressed G2). Amounts are 32
 big-endian bytes. `protocol/codec.py` enforces the lengths; nothing else decodes.
 """
 
@@ -43,7 +45,7 @@ class Kind(IntEnum):
     BATCHES = 24
 
 
-class ProofRequest(Wire):
+class ProofRequest(Wire, frozen=True):
     """A request for a proof; its digest is the request id. EIP-712 `ProofRequest`."""
 
     program_id: bytes
@@ -61,7 +63,7 @@ class ProofRequest(Wire):
     salt: bytes
 
 
-class BuyBid(Wire):
+class BuyBid(Wire, frozen=True):
     """The requester's one immutable maximum fee. EIP-712 `BuyBid`."""
 
     request_id: bytes
@@ -69,15 +71,16 @@ class BuyBid(Wire):
     salt: bytes
 
 
-class RequestBody(Wire):
-    """A request with its bid; the envelope's sender is the requester, its signature is over the bid."""
+class RequestBody(Wire, frozen=True):
+    """A request with its bid; the envelope's sender is the requester, its signature is over the
+    bid."""
 
     request: ProofRequest
     request_signature: bytes
     bid: BuyBid
 
 
-class AskBid(Wire):
+class AskBid(Wire, frozen=True):
     """A prover's price for slots of one class in one round. EIP-712 `AskBid`."""
 
     epoch: int
@@ -90,7 +93,7 @@ class AskBid(Wire):
     salt: bytes
 
 
-class BidList(Wire):
+class BidList(Wire, frozen=True):
     """The bids and outcomes that one member vouches for in one round, ids ascending. EIP-712."""
 
     epoch: int
@@ -100,7 +103,7 @@ class BidList(Wire):
     outcomes: tuple[bytes, ...]
 
 
-class Value(Wire):
+class Value(Wire, frozen=True):
     """What a round decides: sets of ids, each ascending. EIP-712 `Value`; no view, no gateway."""
 
     epoch: int
@@ -113,10 +116,11 @@ class Value(Wire):
     next_epoch: int
 
 
-class Certificate(Wire):
+class Certificate(Wire, frozen=True):
     """More than two thirds of the stake signed one digest.
 
-    kind is Kind.PREPARE, LOCK or COMMIT. value is the Value's digest. view is 0 for COMMIT. non_signers are
+    kind is Kind.PREPARE, LOCK or COMMIT. value is the Value's digest. view is 0 for COMMIT.
+    non_signers are
     ascending positions in the epoch's operator table; signature is the 96-byte aggregate.
     """
 
@@ -131,7 +135,7 @@ class Certificate(Wire):
     signature: bytes
 
 
-class Proposal(Wire):
+class Proposal(Wire, frozen=True):
     """The gateway's attempt of one view. Signed: (epoch, round, view, gateway, value digest)."""
 
     epoch: int
@@ -143,7 +147,7 @@ class Proposal(Wire):
     """The PrepareCert that a re-proposal carries."""
 
 
-class Vote(Wire):
+class Vote(Wire, frozen=True):
     """A PREPARE or LOCK: BLS over EIP-712 `Prepare` or `Lock`."""
 
     epoch: int
@@ -152,7 +156,7 @@ class Vote(Wire):
     value: bytes
 
 
-class Commit(Wire):
+class Commit(Wire, frozen=True):
     """COMMIT of one round: BLS over the EIP-712 digest of Batch."""
 
     epoch: int
@@ -162,8 +166,9 @@ class Commit(Wire):
     """EIP-712 digest of the Batch computed by the signer."""
 
 
-class Timeout(Wire):
-    """End of an undecided view with the highest PrepareCert known (prepare_view 0, zero value: none)."""
+class Timeout(Wire, frozen=True):
+    """End of an undecided view with the highest PrepareCert known (prepare_view 0, zero value:
+    none)."""
 
     epoch: int
     round: int
@@ -174,10 +179,11 @@ class Timeout(Wire):
     prepare: Certificate | None
 
 
-class Status(Wire):
+class Status(Wire, frozen=True):
     """What a node announces in each active view: its head and what it knows.
 
-    round is the round it works on (its BatchCert head is round - 1); pending says that it has bids or outcomes to decide.
+    round is the round it works on (its BatchCert head is round - 1); pending says that it has bids
+    or outcomes to decide.
     """
 
     epoch: int
@@ -189,7 +195,7 @@ class Status(Wire):
     lock: Certificate | None
 
 
-class Accept(Wire):
+class Accept(Wire, frozen=True):
     """The prover holds the segment's input and its witness exists. EIP-712 `Accept`."""
 
     request_id: bytes
@@ -198,7 +204,7 @@ class Accept(Wire):
     input_hash: bytes
 
 
-class SegmentResult(Wire):
+class SegmentResult(Wire, frozen=True):
     """A segment's proof. Signed: EIP-712 `SegmentResult` over the hashes of publics and proof."""
 
     request_id: bytes
@@ -209,7 +215,7 @@ class SegmentResult(Wire):
     proof: bytes
 
 
-class Unavailable(Wire):
+class Unavailable(Wire, frozen=True):
     """The prover can not prove: input withheld (1) or unsatisfiable (2). EIP-712."""
 
     request_id: bytes
@@ -218,31 +224,31 @@ class Unavailable(Wire):
     reason: int
 
 
-class Cancel(Wire):
+class Cancel(Wire, frozen=True):
     """The owner takes an unserved request out of the market. EIP-712 `Cancel`."""
 
     request_id: bytes
 
 
-class Fetch(Wire):
+class Fetch(Wire, frozen=True):
     """Asks a peer for bodies by id: values, lists, bids, requests or results."""
 
     ids: tuple[bytes, ...]
 
 
-class Bodies(Wire):
+class Bodies(Wire, frozen=True):
     """Encoded envelopes that answer a Fetch; each is checked as if it had arrived by itself."""
 
     envelopes: tuple[bytes, ...]
 
 
-class FetchBatches(Wire):
+class FetchBatches(Wire, frozen=True):
     """Asks for decided rounds from this one on."""
 
     from_round: int
 
 
-class DecidedRound(Wire):
+class DecidedRound(Wire, frozen=True):
     """All that a late node needs to recompute one decided round."""
 
     value: Value
@@ -251,7 +257,7 @@ class DecidedRound(Wire):
     """Bids and outcome bodies that the Value names."""
 
 
-class Batches(Wire):
+class Batches(Wire, frozen=True):
     """Answers FetchBatches, ascending rounds without gaps, as many as fit one frame."""
 
     rounds: tuple[DecidedRound, ...]
@@ -299,7 +305,7 @@ BODY_TYPES: Final[dict[Kind, type[Wire]]] = {
 }
 
 
-class Envelope(Wire):
+class Envelope(Wire, frozen=True):
     """A body, who says it, and the signature over the body's digest (empty for unsigned kinds)."""
 
     kind: int
