@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.vectors import batch_vectors, eip712_vectors, merkle_vectors
+from tests.vectors import batch_vectors, certificate_vectors, eip712_vectors, merkle_vectors
 
 FOLDER = Path(__file__).parent
 BUILDERS = {
     "eip712.json": eip712_vectors.build,
     "merkle.json": merkle_vectors.build,
     "batch.json": batch_vectors.build,
+    "certificate.json": certificate_vectors.build,
 }
 
 
