@@ -1,0 +1,413 @@
+"""Execution of a decided round: certified state and Value in, the next state and batch out.
+
+The order is fixed: outcomes first (they free escrow and slots), then the decided requests enter the
+market, then every class with bids is cleared. Among outcomes, a completion goes before whatever
+would end the request otherwise, and a reassignment comes last. What can not be applied, whoever
+vouched for it, is skipped with a reason; no decided set makes this raise.
+
+Nodes that hold all bodies that `missing` asks for compute the same Execution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from eth_hash.auto import keccak
+
+from protocol.auction import (
+    FULL_QUALITY,
+    MAX_AMOUNT,
+    Buyer,
+    MarketInput,
+    MarketResult,
+    Seller,
+    clear_thin,
+)
+from protocol.award import Assignment, Award
+from protocol.batch import (
+    AccountAmount,
+    Batch,
+    Result,
+    ResultStatus,
+    SettledBatch,
+    build_batch,
+    unsettled_batch,
+)
+from protocol.eip712 import Domain, batch_digest, digest, value_digest
+from protocol.errors import LocalProtocolError, RejectionReason
+from protocol.inputs import ProgramRegistered, TableOpened
+from protocol.ledger import (
+    Ledger,
+    OpenRequest,
+    ReferencePrice,
+    ask_fault,
+    occupied,
+    reference_price,
+    wei_of,
+)
+from protocol.messages import AskBid, RequestBody, Value
+from protocol.outcomes import (
+    Cancelled,
+    Completed,
+    Expired,
+    Failed,
+    Outcome,
+    Reassigned,
+    kind_of,
+)
+from protocol.params import ProtocolParams
+from protocol.types import ZERO_HASH, Address, Epoch, Hash, RoundNumber, View, Wei
+
+_BEACON_TAG: Final = b"provernet/beacon/1"
+EPOCH_PRICE_FACTOR: Final = 8
+"""Within an epoch the reference price stays within this factor of where the epoch found it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundContent:
+    """A decided Value with all that it names, by id, and the programs of its requests."""
+
+    value: Value
+    buys: Mapping[Hash, RequestBody]
+    asks: Mapping[Hash, AskBid]
+    outcomes: Mapping[Hash, Outcome]
+    programs: Mapping[Hash, ProgramRegistered]
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A decided bid or outcome without effect, and why."""
+
+    identity: Hash
+    reason: RejectionReason
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What a decided round did. Request ids ascend in each tuple."""
+
+    ledger: Ledger
+    header: Batch
+    """What COMMIT signs; its digest is `ledger.batch`."""
+    settled: SettledBatch | None
+    """The batch that goes on chain, if the round touched money or results."""
+    beacon: Hash
+    admitted: tuple[Hash, ...]
+    """Requests that entered the market."""
+    awarded: tuple[Hash, ...]
+    """Requests that won; their awards stand in `ledger.open`."""
+    reassigned: tuple[tuple[Hash, int], ...]
+    """Segments that went to a standby."""
+    closed: tuple[Result, ...]
+    """Requests that are over."""
+    clearings: tuple[tuple[MarketInput, MarketResult], ...]
+    """By class id; they hold the receipts, and all that is needed to check them again."""
+    skipped: tuple[Skipped, ...]
+
+
+def missing(content: RoundContent) -> frozenset[Hash]:
+    """Ids of bodies and programs that `execute` needs and this content lacks."""
+    value = content.value
+    bids = {Hash(bid) for bid in value.bids} - set(content.buys) - set(content.asks)
+    outcomes = {Hash(outcome) for outcome in value.outcomes} - set(content.outcomes)
+    named = {Hash(body.request.program_id) for body in content.buys.values()}
+    return frozenset(bids | outcomes | (named - set(content.programs)))
+
+
+def execute(
+    ledger: Ledger,
+    content: RoundContent,
+    table: TableOpened,
+    params: ProtocolParams,
+    domain: Domain,
+) -> Execution:
+    """Apply a decided round.
+
+    Raises:
+        LocalProtocolError: the Value does not follow this ledger, the table is of another epoch, or
+            a body is missing; the round machine lets none of these be decided.
+    """
+    value = content.value
+    place = (value.epoch, value.round, value.parent)
+    if place != (ledger.next_epoch, ledger.round + 1, ledger.batch) or table.epoch != value.epoch:
+        raise LocalProtocolError("the decided Value does not follow the ledger")
+    if missing(content):
+        raise LocalProtocolError("a body that the Value names is missing")
+    work = _Work(ledger, content, table, params, domain)
+    beacon = beacon_of(Hash(table.seed), value_digest(domain, value), content)
+    work.apply_outcomes()
+    work.admit_requests()
+    work.clear_markets(beacon)
+    return work.finish(beacon, value_digest(domain, value))
+
+
+def beacon_of(seed: Hash, value: Hash, content: RoundContent) -> Hash:
+    """keccak256 of tag, epoch seed, round, Value digest, and the salts of the bids by bid id."""
+    bids = [Hash(bid) for bid in content.value.bids]
+    salts = [(content.buys[b].bid if b in content.buys else content.asks[b]).salt for b in bids]
+    round_number = content.value.round.to_bytes(8, "big")
+    return Hash(keccak(_BEACON_TAG + seed + round_number + value + b"".join(salts)))
+
+
+class _Work:
+    """The next state while it is made; lives for one call of `execute`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        content: RoundContent,
+        table: TableOpened,
+        params: ProtocolParams,
+        domain: Domain,
+    ) -> None:
+        self.ledger = ledger
+        self.content = content
+        self.members = sorted(Address(row.operator) for row in table.operators)
+        self.params = params
+        self.domain = domain
+        self.open = dict(ledger.open)
+        self.closed = dict(ledger.closed)
+        self.credits = dict(ledger.credits)
+        self.prices = dict(ledger.prices)
+        self.view_floor = ledger.view_floor
+        self.debits: dict[Address, int] = {}
+        self.paid = 0
+        self.results: list[Result] = []
+        self.admitted: list[Hash] = []
+        self.awarded: list[Hash] = []
+        self.reassigned: list[tuple[Hash, int]] = []
+        self.clearings: list[tuple[MarketInput, MarketResult]] = []
+        self.skipped: list[Skipped] = []
+
+    def apply_outcomes(self) -> None:
+        """Apply the decided outcomes by kind, then by id."""
+        named = [
+            (Hash(raw), self.content.outcomes[Hash(raw)]) for raw in self.content.value.outcomes
+        ]
+        for identity, outcome in sorted(named, key=lambda pair: (kind_of(pair[1]), pair[0])):
+            reason = self._apply(outcome)
+            if reason is not None:
+                self.skipped.append(Skipped(identity, reason))
+
+    def admit_requests(self) -> None:
+        """Let decided requests enter the market; the lowest bid of a request counts."""
+        for bid_id in sorted(self.content.buys.keys() & {Hash(b) for b in self.content.value.bids}):
+            reason = self._admit(bid_id, self.content.buys[bid_id])
+            if reason is not None:
+                self.skipped.append(Skipped(bid_id, reason))
+
+    def clear_markets(self, beacon: Hash) -> None:
+        """Clear every class that has both sides, in order of class id."""
+        asks = self._asks_by_class()
+        waiting = [entry for entry in self.open.values() if entry.award is None]
+        for class_id in sorted(asks.keys() & {entry.class_id for entry in waiting}):
+            sellers = self._sellers(class_id, asks[class_id])
+            buyers = [_buyer(entry) for entry in waiting if entry.class_id == class_id]
+            buyers.sort(key=lambda buyer: buyer.request_id)
+            price = reference_price(self.ledger, class_id, self.params)
+            market = MarketInput(class_id, price, beacon, tuple(buyers), tuple(sellers))
+            self._award(market, clear_thin(market))
+
+    def finish(self, beacon: Hash, value: Hash) -> Execution:
+        """The next ledger and the batch."""
+        epoch, round_number = self.content.value.epoch, self.content.value.round
+        self.results.sort(key=lambda result: result.request_id)
+        settled = self._settle(value) if self.results else None
+        header = unsettled_batch(epoch, round_number, value) if settled is None else settled.header
+        ledger = Ledger(
+            round=RoundNumber(round_number),
+            batch=batch_digest(self.domain, header),
+            next_epoch=Epoch(self.content.value.next_epoch),
+            sequence=self.ledger.sequence if settled is None else header.sequence,
+            root=self.ledger.root if settled is None else header.root,
+            open=self.open,
+            closed={k: view for k, view in self.closed.items() if view >= self.view_floor},
+            view_floor=self.view_floor,
+            credits=self.credits,
+            prices=self.prices,
+            treasury=Wei(self.ledger.treasury + sum(self.debits.values()) - self.paid),
+        )
+        return Execution(
+            ledger=ledger,
+            header=header,
+            settled=settled,
+            beacon=beacon,
+            admitted=tuple(sorted(self.admitted)),
+            awarded=tuple(sorted(self.awarded)),
+            reassigned=tuple(sorted(self.reassigned)),
+            closed=tuple(self.results),
+            clearings=tuple(self.clearings),
+            skipped=tuple(self.skipped),
+        )
+
+    def _apply(self, outcome: Outcome) -> RejectionReason | None:
+        entry = self.open.get(outcome.request_id)
+        if entry is None:
+            return RejectionReason.STALE
+        match outcome, entry.award:
+            case Completed(), Award() as award:
+                if outcome.provers != award.provers:
+                    return RejectionReason.NOT_ASSIGNED
+                self._pay(entry, award)
+                self._close(entry, ResultStatus.SETTLED, outcome.claim, award.fee)
+            case Expired(), _:
+                self._raise_floor(entry.request.deadline_view + 1)
+                self._close(entry, ResultStatus.EXPIRED)
+            case Cancelled(), None:
+                self._close(entry, ResultStatus.CANCELLED)
+            case Failed(), Award():
+                self._close(entry, ResultStatus.FAILED)
+            case Reassigned(), Award() as award:
+                return self._reassign(entry, award, outcome)
+            case _:
+                return RejectionReason.STALE
+        return None
+
+    def _pay(self, entry: OpenRequest, award: Award) -> None:
+        for operator in award.provers:
+            self.credits[operator] = Wei(self.credits.get(operator, 0) + award.price)
+        self.debits[entry.requester] = self.debits.get(entry.requester, 0) + award.fee
+        self.paid += award.fee
+
+    def _close(
+        self, entry: OpenRequest, status: ResultStatus, claim: bytes = b"", fee: int = 0
+    ) -> None:
+        del self.open[entry.request_id]
+        self.closed[entry.request_id] = View(entry.request.deadline_view)
+        self.results.append(
+            Result(
+                request_id=entry.request_id,
+                program_id=Hash(entry.request.program_id),
+                requester=entry.requester,
+                status=status,
+                issued_at=entry.request.issued_at,
+                claim=claim,
+                fee=Wei(fee),
+            )
+        )
+
+    def _reassign(
+        self, entry: OpenRequest, award: Award, outcome: Reassigned
+    ) -> RejectionReason | None:
+        """Give the segment to the standby; without one, the request has failed."""
+        if outcome.segment >= entry.slots:
+            return RejectionReason.BAD_SHAPE
+        if award.assignments[outcome.segment].attempt != outcome.attempt:
+            return RejectionReason.STALE
+        next_award = award.reassign(outcome.segment, self.members)
+        if next_award is None:
+            self._close(entry, ResultStatus.FAILED)
+            return None
+        self.open[entry.request_id] = replace(entry, award=next_award)
+        self.reassigned.append((entry.request_id, outcome.segment))
+        return None
+
+    def _admit(self, bid_id: Hash, body: RequestBody) -> RejectionReason | None:
+        """Check what certified state can tell; lists vouch for escrow, clock and program."""
+        request, request_id = body.request, Hash(body.bid.request_id)
+        max_fee, reserve = wei_of(body.bid.max_fee), wei_of(request.reserve)
+        if digest(self.domain, request) != request_id:
+            return RejectionReason.MALFORMED
+        if request_id in self.open:
+            return RejectionReason.SECOND_BID
+        if request_id in self.closed or request.deadline_view < self.view_floor:
+            return RejectionReason.ALREADY_KNOWN
+        program = self.content.programs[Hash(request.program_id)]
+        if not 2 <= len(request.input_hashes) <= program.max_segments + 1:
+            return RejectionReason.BAD_SHAPE
+        if request.copies != 1:
+            return RejectionReason.COPIES_UNSUPPORTED
+        if not 0 < max_fee <= reserve <= MAX_AMOUNT:
+            return RejectionReason.FEE_ABOVE_RESERVE
+        self.open[request_id] = OpenRequest(
+            request_id=request_id,
+            bid_id=bid_id,
+            class_id=Hash(program.class_id),
+            max_fee=max_fee,
+            request=request,
+            award=None,
+        )
+        self._raise_floor(request.deadline_view - self.params.max_deadline_views)
+        self.admitted.append(request_id)
+        return None
+
+    def _asks_by_class(self) -> dict[Hash, list[AskBid]]:
+        """Valid asks, one per operator and class: that of the lowest id."""
+        asks: dict[Hash, list[AskBid]] = {}
+        taken: set[tuple[bytes, bytes]] = set()
+        for bid_id in sorted(self.content.asks.keys() & {Hash(b) for b in self.content.value.bids}):
+            ask = self.content.asks[bid_id]
+            place = (ask.class_id, ask.operator)
+            reason = ask_fault(ask.epoch, ask.round, ask.slots, wei_of(ask.price), self.ledger)
+            if ask.operator not in self.members:
+                reason = RejectionReason.NOT_A_MEMBER
+            elif place in taken:
+                reason = RejectionReason.SECOND_BID
+            if reason is not None:
+                self.skipped.append(Skipped(bid_id, reason))
+                continue
+            taken.add(place)
+            asks.setdefault(Hash(ask.class_id), []).append(ask)
+        return asks
+
+    def _sellers(self, class_id: Hash, asks: list[AskBid]) -> list[Seller]:
+        """Effective slots: those offered less those that unfinished jobs take."""
+        busy = occupied(replace(self.ledger, open=self.open), class_id)
+        sellers = []
+        for ask in sorted(asks, key=lambda ask: ask.operator):
+            operator = Address(ask.operator)
+            free = ask.slots - busy.get(operator, 0)
+            if free > 0:
+                sellers.append(Seller(operator, free, wei_of(ask.price), FULL_QUALITY))
+        return sellers
+
+    def _award(self, market: MarketInput, result: MarketResult) -> None:
+        self.clearings.append((market, result))
+        for trade in result.trades:
+            award = Award(
+                round=RoundNumber(self.content.value.round),
+                price=result.price,
+                assignments=tuple(Assignment(operator, ()) for operator in trade.provers),
+                standby=trade.standby,
+            )
+            self.open[trade.request_id] = replace(self.open[trade.request_id], award=award)
+            self.awarded.append(trade.request_id)
+        self._move_price(market.class_id, result)
+
+    def _move_price(self, class_id: Hash, result: MarketResult) -> None:
+        epoch = Epoch(self.content.value.epoch)
+        known = self.prices.get(class_id)
+        anchor = known.anchor if known is not None and known.epoch == epoch else result.price
+        low, high = max(anchor // EPOCH_PRICE_FACTOR, 1), anchor * EPOCH_PRICE_FACTOR
+        price = Wei(min(max(result.next_price, low), high, MAX_AMOUNT))
+        self.prices[class_id] = ReferencePrice(price, epoch, anchor)
+
+    def _settle(self, value: Hash) -> SettledBatch:
+        return build_batch(
+            epoch=self.content.value.epoch,
+            round_number=self.content.value.round,
+            value=value,
+            sequence=self.ledger.sequence + 1,
+            parent=self.ledger.root,
+            results=self.results,
+            credit_rows=_rows(self.credits),
+            debit_rows=_rows(self.debits),
+            stake_rows=[AccountAmount(operator, Wei(0)) for operator in self.members],
+            reputation_root=ZERO_HASH,
+            parameters_hash=self.params.hash(),
+            paid=Wei(self.paid),
+        )
+
+    def _raise_floor(self, view: int) -> None:
+        self.view_floor = View(max(self.view_floor, view))
+
+
+def _buyer(entry: OpenRequest) -> Buyer:
+    allowlist = tuple(Address(operator) for operator in entry.request.allowlist)
+    return Buyer(entry.request_id, entry.slots, entry.max_fee, allowlist)
+
+
+def _rows(amounts: Mapping[Address, int]) -> list[AccountAmount]:
+    return [AccountAmount(account, Wei(amounts[account])) for account in sorted(amounts)]
