@@ -1,0 +1,175 @@
+"""Follows the chain at a finality depth: every final block in order, across restarts and reorgs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import trio
+
+from chain import rpc_values
+from chain.client import Call, block_tag, log_filter
+from chain.errors import BadResponseError, ReorgTooDeepError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from chain.client import ChainClient
+    from chain.rpc_values import Block, Log
+    from protocol.types import Address, Hash
+
+
+class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A block that was read to its end."""
+
+    number: int
+    hash: bytes
+
+
+class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far the chain was read: marks in ascending order, the last one is the position itself.
+
+    Stored together with what came of the update that carried it, it makes each event count once.
+    """
+
+    marks: tuple[Mark, ...]
+
+    @property
+    def tip(self) -> Mark:
+        """The last block that was read."""
+        return self.marks[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class FollowPolicy:
+    """How deep is final, and how much to ask for at once."""
+
+    confirmations: int
+    """1 takes the newest block as final; blocks above are never read."""
+    max_range: int = 500
+    """Blocks in one `eth_getLogs`; public endpoints refuse long ranges."""
+    poll_s: float = 0.25
+    """Pause between two looks at the head: a quarter of the shortest block time."""
+    remembered: int = 64
+    """Marks kept to find the common ancestor after a reorganisation below the finality depth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """The chain moved: a new head, more final blocks with these logs, or both.
+
+    `rewound_to` is a block number if what had been read above it is no longer on the chain; the
+    logs of its replacement follow in later updates, so that what they cause must be idempotent.
+    """
+
+    head: Block
+    position: Position
+    logs: tuple[Log, ...]
+    rewound_to: int | None
+
+
+async def position_before(client: ChainClient, first_block: int) -> Position:
+    """The position from which `first_block` (at least 1) is the next block to be read."""
+    found = await client.block(first_block - 1)
+    if found is None:
+        raise BadResponseError(f"block {first_block - 1} is not on the chain")
+    return Position((Mark(found.number, found.hash),))
+
+
+class Follower:
+    """Reads the logs of some contracts; one task calls `next_update`."""
+
+    def __init__(
+        self,
+        client: ChainClient,
+        addresses: Sequence[Address],
+        position: Position,
+        policy: FollowPolicy,
+    ) -> None:
+        self._client = client
+        self._addresses = tuple(addresses)
+        self._position = position
+        self._policy = policy
+        self._seen: Hash | None = None
+
+    async def next_update(self) -> Update:
+        """Wait until the chain moves. Cancelled or failed, it has moved nothing: call it again.
+
+        Raises:
+            ReorgTooDeepError: no remembered block is on the chain any more.
+            ChainError: the endpoint failed; the position is kept.
+        """
+        while True:
+            head = await self._client.head()
+            if head.hash == self._seen:
+                await trio.sleep(self._policy.poll_s)
+                continue
+            update = await self._advance(head)
+            if update is not None:
+                self._position = update.position
+                # Behind the head, the next call must not wait for it to move.
+                final = head.number - self._policy.confirmations + 1
+                caught_up = update.rewound_to is None and update.position.tip.number >= final
+                self._seen = head.hash if caught_up else None
+                return update
+            # The chain is being rewritten under our eyes; the next look sees one side of it.
+            await trio.sleep(self._policy.poll_s)
+
+    async def _advance(self, head: Block) -> Update | None:
+        tip = self._position.tip
+        first = tip.number + 1
+        last = min(
+            head.number - self._policy.confirmations + 1, tip.number + self._policy.max_range
+        )
+        if last < first:
+            ancestor = await self._common_ancestor()
+            rewound = None if ancestor == self._position else ancestor.tip.number
+            return Update(head, ancestor, (), rewound)
+        below, before, found, after = await self._client.batch(
+            [
+                _header(tip.number),
+                _header(last),
+                Call("eth_getLogs", (log_filter(first, last, self._addresses),)),
+                _header(last),
+            ]
+        )
+        if below is None or rpc_values.block(below).hash != tip.hash:
+            ancestor = await self._common_ancestor()
+            return Update(head, ancestor, (), ancestor.tip.number)
+        if before is None or before != after:
+            return None
+        end = rpc_values.block(before)
+        logs = self._checked(rpc_values.logs(found), first, end)
+        marks = (*self._position.marks, Mark(end.number, end.hash))
+        return Update(head, Position(marks[-self._policy.remembered :]), logs, None)
+
+    async def _common_ancestor(self) -> Position:
+        """The remembered marks that are still on the chain."""
+        marks = self._position.marks
+        while marks:
+            found = await self._client.block(marks[-1].number)
+            if found is not None and found.hash == marks[-1].hash:
+                return Position(marks)
+            marks = marks[:-1]
+        raise ReorgTooDeepError(f"block {self._position.marks[0].number} was replaced, too")
+
+    def _checked(self, logs: tuple[Log, ...], first: int, end: Block) -> tuple[Log, ...]:
+        """Refuse logs that were not asked for, or that stand in another block than the one read."""
+        order = [(entry.block_number, entry.index) for entry in logs]
+        if order != sorted(set(order)):
+            raise BadResponseError("logs are not in the order of the chain")
+        for entry in logs:
+            inside = first <= entry.block_number <= end.number
+            if not inside or entry.address not in self._addresses:
+                raise BadResponseError("a log that was not asked for")
+            if entry.block_number == end.number and entry.block_hash != end.hash:
+                raise BadResponseError("a log of another block")
+        return logs
+
+
+_HEADERS_ONLY: Final = False
+
+
+def _header(number: int) -> Call:
+    return Call("eth_getBlockByNumber", (block_tag(number), _HEADERS_ONLY))
