@@ -5,8 +5,9 @@
     sender   -> receiver   frames: sha256 (32) | at most 60 KiB, until `size` is reached
     receiver -> sender     u8 Ack, or the code of the handler
 
-The receiver keeps an unfinished blob in a private file of its blob folder until it is complete, too old, or does not
-match its hash. A handler may see a blob twice when the last answer was lost, so it must be idempotent.
+The receiver keeps an unfinished blob in a private file of its blob folder until it is complete,
+too old, or does not match its hash. A handler may see a blob twice when the last answer was lost,
+so it must be idempotent.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from node.net.streams import PeerStream
 
 BLOB_PROTOCOL = TProtocol("/provernet/1/blob")
 
-# Operator, name, the complete file. It is deleted when the handler returns, unless the handler moved it away.
-# The answer is Ack.OK or a code from 64 to 255 that the sender gets in a DeliveryError.
+# Operator, name, the complete file, which is deleted when the handler returns unless it was moved
+# away. The answer is Ack.OK or a code from 64 to 255 that the sender gets in a DeliveryError.
 BlobHandler = Callable[[bytes, bytes, Path], Awaitable[int]]
 
 _HEADER = struct.Struct(">Q32s")
@@ -54,7 +55,7 @@ def header_of(name: bytes, data: bytes) -> BlobHeader:
 
 
 async def send(stream: PeerStream, header: BlobHeader, data: bytes) -> int:
-    """Send what the receiver still lacks; the bytes sent. Raises StreamBrokenError, DeliveryError."""
+    """Send what is lacking; the bytes sent. Raises StreamBrokenError or DeliveryError."""
     await stream.write_frame(_HEADER.pack(header.size, header.digest) + header.name)
     code, offset = _ANSWER.unpack(await stream.read_exactly(_ANSWER.size))
     if code != Ack.OK or offset > header.size:
@@ -102,14 +103,12 @@ class PartialBlobs:
 class PartialBlob:
     """One file being filled."""
 
-    def __init__(
-        self, path: Path, header: BlobHeader, release: Callable[[Path], object]
-    ) -> None:
+    def __init__(self, path: Path, header: BlobHeader, release: Callable[[Path], object]) -> None:
         self.path = path
         self._header = header
         self._release = release
         self._hash = hashlib.sha256()
-        # Opened by descriptor so that the file is private from its first moment: a blob may hold a witness.
+        # By descriptor, so that the file is private from its first moment: it may hold a witness.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         self._file = os.fdopen(descriptor, "r+b")
         self.offset = 0
@@ -154,7 +153,7 @@ async def receive(
     handler: BlobHandler,
     count: Callable[[int], None],
 ) -> None:
-    """Take one blob. Raises StreamBrokenError or FrameTooLargeError; what arrived so far is kept."""
+    """Take one blob; what arrived before a StreamBrokenError or FrameTooLargeError is kept."""
     raw = await stream.read_frame(_HEADER.size + MAX_BLOB_NAME)
     if len(raw) <= _HEADER.size:
         await stream.write(_ANSWER.pack(Ack.MALFORMED, 0))
@@ -198,4 +197,3 @@ async def _hand_over(handler: BlobHandler, operator: bytes, name: bytes, blob: P
     except Exception:  # noqa: BLE001
         return Ack.HANDLER_FAILED
     return code if code == Ack.OK or 64 <= code <= 255 else Ack.HANDLER_FAILED
-

@@ -1,13 +1,14 @@
 """Every change we need inside py-libp2p 0.8.1, in one place, each with a regression test.
 
-`install()` replaces a handful of functions once per process and keeps the originals, so that a test can put one back
-and watch it fail. What can be done by a subclass or an argument is done in `host.py` and `gossip.py` instead.
+`install()` replaces a handful of functions once per process and keeps the originals, so that a test
+can put one back and watch it fail. What can be done by a subclass or an argument is done in
+`host.py` and `gossip.py` instead.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -31,10 +32,12 @@ ORIGINALS: dict[tuple[Any, str], Any] = {}
 
 
 def install() -> None:
-    """Apply all changes; a second call does nothing. Raises RuntimeError on another libp2p version."""
+    """Apply all changes, once. Raises RuntimeError on another libp2p version."""
     found = version("libp2p")
     if found != LIBP2P_VERSION:
-        raise RuntimeError(f"the network adapter is written for libp2p {LIBP2P_VERSION}, not {found}")
+        raise RuntimeError(
+            f"the network adapter is written for libp2p {LIBP2P_VERSION}, not {found}"
+        )
     if ORIGINALS:
         return
     # It logs at a peer's pace, and at ERROR for what is a peer's fault: we count instead.
@@ -89,7 +92,7 @@ def _run_task(
         try:
             await async_fn(*args)
         except Exception as error:  # noqa: BLE001
-            report_fault(self._service, "task", error)  # noqa: SLF001
+            report_fault(self._service, "task", error)
 
     original(self, guarded, name=name or getattr(async_fn, "__name__", "task"))
 
@@ -101,7 +104,7 @@ async def _write_frame(self: yamux.Yamux, data: bytes) -> None:
     """A frame leaves whole or the connection ends: a cancelled half of one corrupts the session."""
     with trio.CancelScope(shield=True) as scope:
         scope.deadline = trio.current_time() + FRAME_WRITE_TIMEOUT
-        async with self._write_lock:  # noqa: SLF001
+        async with self._write_lock:
             await self.secured_conn.write(data)
     if scope.cancelled_caught:
         self.event_shutting_down.set()
@@ -111,15 +114,15 @@ async def _write_frame(self: yamux.Yamux, data: bytes) -> None:
 
 
 async def _window_update(self: yamux.YamuxStream, *, bytes_read: int = 0) -> None:
-    """On streams marked `lazy_window` give credit back by half windows, not after every small read."""
+    """On streams marked `lazy_window` give credit by half windows, not after every small read."""
     if not getattr(self, "lazy_window", False):
         await ORIGINALS[(yamux.YamuxStream, "_auto_tune_and_send_window_update")](
             self, bytes_read=bytes_read
         )
         return
-    self._pending_recv_release += bytes_read  # noqa: SLF001
-    if self._pending_recv_release >= self.target_recv_window // 2:  # noqa: SLF001
-        increment, self._pending_recv_release = self._pending_recv_release, 0  # noqa: SLF001
+    self._pending_recv_release += bytes_read
+    if self._pending_recv_release >= self.target_recv_window // 2:
+        increment, self._pending_recv_release = self._pending_recv_release, 0
         self.recv_window += increment
         await self.send_window_update(increment, skip_lock=True)
 
@@ -147,7 +150,7 @@ def _yamux_init(self: yamux.Yamux, *args: Any, **kwargs: Any) -> None:
 
 
 def _no_record_to_send(_host: Any) -> tuple[bytes, bool]:
-    """Addresses come from the on-chain registry alone, so no signed record travels with each RPC."""
+    """Addresses come from the on-chain registry alone: no signed record travels with each RPC."""
     return b"", False
 
 
@@ -185,7 +188,7 @@ class BoundedRpcQueue(rpc_queue.RpcQueue):
 # ------------------------------------------------------------------ tcp
 
 
-async def _exclusive_listeners(host: str | None, port: int) -> list[trio.SocketListener]:
+async def _exclusive_listeners(host: str | None, port: int) -> Sequence[trio.SocketListener]:
     """Without SO_REUSEPORT: two nodes on one port must be an error, not a silent share."""
     return await trio.open_tcp_listeners(port, host=host, backlog=128)
 

@@ -18,8 +18,9 @@ TWINS = 8192
 class Delivery:
     """A queue bounded by frames and bytes: when it is full, gossip is dropped and streams are told.
 
-    A reliable broadcast arrives twice, by gossip and by stream. The second copy that comes by the *other* way is
-    dropped here; the same bytes by the same way are a repetition and the application's to judge.
+    A reliable broadcast arrives twice, by gossip and by stream. The second copy that comes by the
+    *other* way is dropped here; the same bytes by the same way are a repetition and the
+    application's to judge.
     """
 
     def __init__(self, config: NetConfig, counters: NetCounters) -> None:

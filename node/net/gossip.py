@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import trio
 from libp2p.host.basic_host import BasicHost
+from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
@@ -43,7 +44,7 @@ class OperatorGossip(GossipSub):
             heartbeat_initial_delay=0.1,
             prune_back_off=10,
             spam_protection_enabled=False,  # it drops above 10 messages a second, silently
-            eclipse_protection_enabled=False,  # a mesh of registered operators needs no IP diversity
+            eclipse_protection_enabled=False,  # peers are registered operators, by any address
             adaptive_gossip_enabled=False,
         )
         self._counters = counters
@@ -106,7 +107,7 @@ class OperatorPubsub(Pubsub):
         self._allow = allow
         self._blame = blame
         # A peer joins after its hello, not when its connection opens: see `admit`.
-        swarm = host.get_network()
+        swarm = cast(Swarm, host.get_network())
         (notifee,) = [n for n in swarm.notifees if isinstance(n, PubsubNotifee)]
         swarm.remove_notifee(notifee)
         self._notifee = notifee

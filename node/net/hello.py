@@ -4,8 +4,8 @@
     listener -> dialler    Refusal (u8), the dialler's nonce (16), and, if admitted, Hello
     dialler  -> listener   Refusal (u8), the listener's nonce (16)
 
-TLS has proven both peer ids before; the hello binds them to the operators of the on-chain registry. A nonce ties each
-verdict to the hello it answers.
+TLS has proven both peer ids before; the hello binds them to the operators of the on-chain registry.
+A nonce ties each verdict to the hello it answers.
 """
 
 from __future__ import annotations

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections import Counter, OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 import trio
 from libp2p.abc import INetConn, INetStream
 from libp2p.crypto.keys import KeyPair
-from libp2p.custom_types import TProtocol
+from libp2p.custom_types import StreamHandlerFn, TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.network.config import ConnectionConfig, RetryConfig
 from libp2p.network.connection.raw_connection import RawConnection
@@ -29,8 +28,6 @@ from multiaddr import Multiaddr
 
 from node.net.counters import NetCounters
 from node.net.records import NetConfig, NetError
-
-Handler = Callable[[INetStream], Any]
 
 
 class CachedTls(TLSTransport):
@@ -75,8 +72,8 @@ class OperatorSwarm(Swarm):
     async def _handle_inbound_connection(self, read_write_closer: Any, maddr: Multiaddr) -> None:
         """Cap handshakes before they start, then stay until this connection ends.
 
-        The library keeps the inbound slot of every connection it ever accepted until the host stops, so that a node
-        whose peers reconnect a few hundred times accepts nobody any more.
+        The library keeps the inbound slot of every connection it ever accepted until the host
+        stops, so a node whose peers reconnect a few hundred times would accept nobody any more.
         """
         remote = read_write_closer.get_remote_address()
         address = remote[0] if remote else "unknown"
@@ -138,10 +135,9 @@ def build_host(config: NetConfig, key_pair: KeyPair, counters: NetCounters) -> B
         await stream.reset()
 
     # An empty table would bring in the library's own protocols.
-    no_protocols = OrderedDict({TProtocol("/provernet/none"): refuse})
-    host = BasicHost(
-        swarm, default_protocols=no_protocols, disable_identify_address_discovery=True
-    )
+    no_protocols: OrderedDict[TProtocol, StreamHandlerFn] = OrderedDict()
+    no_protocols[TProtocol("/provernet/none")] = refuse
+    host = BasicHost(swarm, default_protocols=no_protocols, disable_identify_address_discovery=True)
     swarm.notifees.clear()  # identify and peer tags
     return host
 

@@ -1,4 +1,4 @@
-"""Our own memory of peers: penalties, bans and rates. It outlives connections, libp2p's does not."""
+"""Our own memory of peers: penalties, bans, rates. It outlives connections; libp2p's does not."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 from libp2p.abc import INotifee
@@ -34,6 +34,10 @@ from node.net.records import (
 )
 from node.net.streams import FrameTooLargeError, PeerStream, StreamBrokenError, open_stream
 from protocol.errors import LocalProtocolError
+
+if TYPE_CHECKING:
+    # The stubs that libp2p's dependency trio-typing installs hide trio.TaskStatus from mypy.
+    from trio_typing import TaskStatus
 
 # Points of the ledger for what only a faulty or hostile peer does.
 POINTS = {
@@ -319,7 +323,7 @@ class Libp2pNetwork:
 
     # -------------------------------------------------------------- life
 
-    async def _run(self, stop: trio.Event, task_status: trio.TaskStatus[None]) -> None:
+    async def _run(self, stop: trio.Event, task_status: TaskStatus[None]) -> None:
         """Host, then gossip, then our own tasks; ended in the opposite order when `stop` is set."""
         config = self._config
         # Shielded: libp2p closes its sockets with awaits that a cancellation would skip.
@@ -350,7 +354,7 @@ async def run_network(
     hello: HelloInfo,
     on_blob: blobs.BlobHandler,
     *,
-    task_status: trio.TaskStatus[Libp2pNetwork] = trio.TASK_STATUS_IGNORED,
+    task_status: TaskStatus[Libp2pNetwork] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run the network until cancelled: `net = await nursery.start(run_network, ...)`.
 

@@ -81,7 +81,7 @@ class Outbox:
 
 
 class Pump:
-    """Sends the frames of an outbox over one stream, several in flight, each acknowledged in order."""
+    """Sends an outbox over one stream: several frames in flight, acknowledged in order."""
 
     def __init__(
         self, outbox: Outbox, stream: PeerStream, config: NetConfig, counters: NetCounters

@@ -27,7 +27,7 @@ class FrameTooLargeError(Exception):
 
 
 class PeerStream:
-    """Reads and writes frames `u32 length | bytes`; every wait but the one for a next frame ends."""
+    """Frames `u32 length | bytes`; every wait but the one for a next frame ends."""
 
     def __init__(self, inner: Any, timeout: float) -> None:
         self._inner = inner
