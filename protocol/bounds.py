@@ -23,6 +23,7 @@ from protocol.messages import (
     Fetch,
     FetchBatches,
     Kind,
+    OutcomeBody,
     ProofRequest,
     Proposal,
     RequestBody,
@@ -39,7 +40,6 @@ from protocol.types import ZERO_HASH
 Check = Callable[[Any], bool]
 
 KIB: Final = 1_024
-MIB: Final = 1_024 * KIB
 
 FRAME_LIMITS: Final[dict[Kind, int]] = {
     Kind.REQUEST: 16 * KIB,
@@ -57,9 +57,10 @@ FRAME_LIMITS: Final[dict[Kind, int]] = {
     Kind.CANCEL: KIB,
     Kind.CERTIFICATE: 16 * KIB,
     Kind.FETCH: 64 * KIB,
-    Kind.BODIES: 4 * MIB,
+    Kind.BODIES: 960 * KIB,
     Kind.FETCH_BATCHES: KIB,
-    Kind.BATCHES: 8 * MIB,
+    Kind.BATCHES: 960 * KIB,
+    Kind.OUTCOME: 16 * KIB,
 }
 """Largest frame of each kind in bytes; all that is gossiped stays far below gossipsub's 1 MiB."""
 
@@ -75,6 +76,7 @@ MAX_SEGMENTS: Final = 257
 MAX_ALLOWLIST: Final = 64
 MAX_PUBLICS: Final = 1_024
 MAX_PROOF: Final = 64 * KIB
+MAX_CLAIM: Final = 1_024
 MAX_ROUNDS: Final = 256
 
 SIGNATURE_SIZES: Final[dict[Kind, int]] = {
@@ -246,6 +248,15 @@ FIELD_RULES: Final[dict[type[Wire], dict[str, Check]]] = {
     },
     Unavailable: {"request_id": _hash, "segment": _u32, "operator": _address, "reason": _u8},
     Cancel: {"request_id": _hash},
+    OutcomeBody: {
+        "kind": _u8,
+        "request_id": _hash,
+        "claim": lambda value: len(value) <= MAX_CLAIM,
+        "provers": items(_address, MAX_SEGMENTS),
+        "segment": _u32,
+        "attempt": _u32,
+        "reason": _u8,
+    },
     Fetch: {"ids": items(_hash, MAX_SET, 1)},
     Bodies: {"envelopes": items(_inner_frame, MAX_ARRAY)},
     FetchBatches: {"from_round": _u64},

@@ -27,6 +27,7 @@ from protocol.messages import (
     Fetch,
     FetchBatches,
     Kind,
+    OutcomeBody,
     ProofRequest,
     Proposal,
     RequestBody,
@@ -151,7 +152,15 @@ def digest(domain: Domain, body: Body | ProofRequest | BuyBid | Value) -> Hash:
                 value,
             )
             return typed_digest(domain, "Proposal", fields)
-        case Vote() | Certificate() | Fetch() | Bodies() | FetchBatches() | Batches():
+        case (
+            Vote()
+            | Certificate()
+            | Fetch()
+            | Bodies()
+            | FetchBatches()
+            | Batches()
+            | OutcomeBody()
+        ):
             raise LocalProtocolError(f"{type(body).__name__} alone has no digest")
         case _:
             return typed_digest(domain, type(body).__name__, _fields(body))

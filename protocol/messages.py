@@ -43,6 +43,7 @@ class Kind(IntEnum):
     BODIES = 22
     FETCH_BATCHES = 23
     BATCHES = 24
+    OUTCOME = 25
 
 
 class ProofRequest(Wire, frozen=True):
@@ -230,6 +231,18 @@ class Cancel(Wire, frozen=True):
     request_id: bytes
 
 
+class OutcomeBody(Wire, frozen=True):
+    """An outcome (`protocol/outcomes.py`); what its kind has no use for is empty or 0. Unsigned."""
+
+    kind: int
+    request_id: bytes
+    claim: bytes
+    provers: tuple[bytes, ...]
+    segment: int
+    attempt: int
+    reason: int
+
+
 class Fetch(Wire, frozen=True):
     """Asks a peer for bodies by id: values, lists, bids, requests or results."""
 
@@ -276,6 +289,7 @@ Body = (
     | SegmentResult
     | Unavailable
     | Cancel
+    | OutcomeBody
     | Certificate
     | Fetch
     | Bodies
@@ -302,6 +316,7 @@ BODY_TYPES: Final[dict[Kind, type[Wire]]] = {
     Kind.BODIES: Bodies,
     Kind.FETCH_BATCHES: FetchBatches,
     Kind.BATCHES: Batches,
+    Kind.OUTCOME: OutcomeBody,
 }
 
 

@@ -23,7 +23,7 @@ from typing import Final
 from eth_hash.auto import keccak
 
 from protocol.errors import Rejection, RejectionReason
-from protocol.messages import Wire
+from protocol.messages import OutcomeBody
 from protocol.types import Address, Hash
 
 MAX_CLAIM: Final = 1_024
@@ -105,18 +105,6 @@ class Reassigned:
 
 
 Outcome = Completed | Expired | Cancelled | Failed | Reassigned
-
-
-class OutcomeBody(Wire, frozen=True):
-    """An outcome on the wire. What its kind has no use for is empty or 0."""
-
-    kind: int
-    request_id: bytes
-    claim: bytes
-    provers: tuple[bytes, ...]
-    segment: int
-    attempt: int
-    reason: int
 
 
 def outcome_id(outcome: Outcome) -> Hash:

@@ -122,6 +122,9 @@ BODIES = {
     Kind.BODIES: st.builds(m.Bodies, listed(st.binary(min_size=1, max_size=200))),
     Kind.FETCH_BATCHES: st.builds(m.FetchBatches, u64),
     Kind.BATCHES: st.builds(m.Batches, listed(decided_rounds(), most=2)),
+    Kind.OUTCOME: st.builds(
+        m.OutcomeBody, u8, hashes, st.binary(max_size=200), listed(addresses), u32, u32, u8
+    ),
 }
 
 
