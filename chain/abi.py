@@ -112,14 +112,12 @@ def decode_all(types: Sequence[str], raw: bytes, what: str) -> tuple[Any, ...]:
     return tuple(_raw(kind, value) for kind, value in zip(types, values, strict=True))
 
 
-_STANDARD_ERRORS = (solidity_error("Error(string)"), solidity_error("Panic(uint256)"))
-
-
 @lru_cache(maxsize=1)
 def _known_errors() -> dict[bytes, SolidityError]:
     from chain.interfaces import ERRORS  # noqa: PLC0415 - the table of errors is built with this module
 
-    return {known.selector: known for known in (*_STANDARD_ERRORS, *ERRORS)}
+    standard = (solidity_error("Error(string)"), solidity_error("Panic(uint256)"))
+    return {known.selector: known for known in (*standard, *ERRORS)}
 
 
 def describe_revert(revert: bytes) -> tuple[str, str]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from chain.client import ChainClient, open_client
 from devnet.child import Child, child_process
 from devnet.errors import DevnetError
-from devnet.rpc import Rpc, open_rpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,6 +23,8 @@ MNEMONIC = "test test test test test test test test test test test junk"
 CHAIN_ID = 31337
 HOST = "127.0.0.1"
 START_DEADLINE_S = 20.0
+# Mining past a long delay and dumping a whole state are single calls.
+CALL_DEADLINE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Anvil:
     url: str
     port: int
     child: Child
-    rpc: Rpc
+    client: ChainClient
 
 
 def command(settings: AnvilSettings) -> list[str | Path]:
@@ -80,13 +82,9 @@ async def run_anvil(settings: AnvilSettings) -> AsyncIterator[Anvil]:
                 f"Anvil said nothing for {START_DEADLINE_S:.0f} s; see {settings.log}"
             )
         url = f"http://{HOST}:{port}"
-        async with open_rpc(url) as rpc:
-            chain_id = int(await rpc.call("eth_chainId"), 16)
-            if chain_id != CHAIN_ID:
-                raise DevnetError(
-                    f"Anvil answers for chain {chain_id} instead of {CHAIN_ID}; see {settings.log}"
-                )
-            yield Anvil(url, port, child, rpc)
+        async with open_client(url, timeout_s=CALL_DEADLINE_S) as client:
+            await client.check_chain(CHAIN_ID)
+            yield Anvil(url, port, child, client)
 
 
 async def _announced_port(child: Child, settings: AnvilSettings, seen: int) -> int:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import eth_abi
 from eth_hash.auto import keccak
 
+from chain.abi import decode_all, encode_all
 from devnet.errors import DevnetError
 
 if TYPE_CHECKING:
@@ -46,26 +46,16 @@ class Artifact:
 
     def creation(self, *args: object) -> bytes:
         """The data of the transaction that creates the contract."""
-        return self.bytecode + eth_abi.encode(self.constructor, args)
+        return self.bytecode + encode_all(self.constructor, args)
 
     def call(self, function: str, *args: object) -> bytes:
         """The data of a call; `function` is a name, or a signature where the name is overloaded."""
         found = self.functions[function]
-        return found.selector + eth_abi.encode(found.inputs, args)
+        return found.selector + encode_all(found.inputs, args)
 
     def result(self, function: str, data: bytes) -> tuple[Any, ...]:
-        """What a call returned, one entry per return value.
-
-        Raises:
-            DevnetError: the data is not what the ABI promises (no contract there?).
-        """
-        try:
-            return eth_abi.decode(self.functions[function].outputs, data)
-        except eth_abi.exceptions.DecodingError as exc:
-            raise DevnetError(
-                f"{self.name}.{function} returned {len(data)} bytes that do not fit its ABI; "
-                "is the contract deployed?"
-            ) from exc
+        """What a call returned, addresses as 20 bytes; raises BadResponseError for other data."""
+        return decode_all(self.functions[function].outputs, data, f"{self.name}.{function}")
 
 
 def eigenlayer(name: str) -> Artifact:

@@ -6,19 +6,20 @@ On a public network all of this is there already; the addresses then come from a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
+from chain.transaction import create_address
 from devnet.artifacts import Artifact, built, eigenlayer, openzeppelin
+from devnet.contract import Contract, deploy, unlocked_accounts
 from devnet.errors import DevnetError
+from protocol.types import Address
 
 if TYPE_CHECKING:
-    from devnet.rpc import Rpc
+    from chain.client import ChainClient
 
-VERSION = "v1.4.0"
-ZERO_ADDRESS = "0x" + "00" * 20
-DAY_S = 86_400
+VERSION: Final = "v1.4.0"
+ZERO_ADDRESS: Final = Address(bytes(20))
+DAY_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,58 +45,32 @@ class CoreParams:
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """Addresses of a deployed core, checksum-free lower-case hex."""
+    """Addresses of a deployed core and its two devnet accounts."""
 
-    allocation_manager: str
-    avs_directory: str
-    delegation_manager: str
-    permission_controller: str
-    rewards_coordinator: str
-    strategy_manager: str
-    stake_token: str
-    stake_strategy: str
-    owner: str
-    rewards_updater: str
-
-
-@dataclass(frozen=True, slots=True)
-class Contract:
-    """A deployed contract together with its ABI and the way to it."""
-
-    rpc: Rpc
-    address: str
-    artifact: Artifact
-
-    async def read(self, function: str, *args: object, sender: str | None = None) -> Any:
-        """Call a view function; a single return value comes bare."""
-        output = await self.rpc.read(
-            self.address, self.artifact.call(function, *args), sender=sender
-        )
-        values = self.artifact.result(function, output)
-        return values[0] if len(values) == 1 else values
-
-    async def transact(self, sender: str, function: str, *args: object) -> dict[str, Any]:
-        """Send a transaction from an unlocked account and return its receipt."""
-        return await self.rpc.transact(sender, self.address, self.artifact.call(function, *args))
+    allocation_manager: Address
+    avs_directory: Address
+    delegation_manager: Address
+    permission_controller: Address
+    rewards_coordinator: Address
+    strategy_manager: Address
+    stake_token: Address
+    stake_strategy: Address
+    owner: Address
+    rewards_updater: Address
 
 
-async def deploy(rpc: Rpc, sender: str, artifact: Artifact, *args: object) -> Contract:
-    """Create a contract from an unlocked account."""
-    receipt = await rpc.transact(sender, None, artifact.creation(*args))
-    return Contract(rpc, str(receipt["contractAddress"]).lower(), artifact)
-
-
-async def deploy_core(rpc: Rpc, params: CoreParams) -> Core:
+async def deploy_core(client: ChainClient, params: CoreParams) -> Core:
     """Deploy the core; the first account becomes its owner, the second its rewards updater.
 
     Raises:
-        DevnetError: a deployment failed, or a proxy did not land where its siblings expect it.
+        ChainError: a deployment failed.
+        DevnetError: a proxy did not land where its siblings expect it.
     """
-    owner, rewards_updater = (await rpc.accounts())[:2]
-    pausers = await deploy(rpc, owner, built("DevPauserRegistry"), owner)
-    pods = await deploy(rpc, owner, built("NoPods"))
-    permissions = await deploy(rpc, owner, eigenlayer("PermissionController"), VERSION)
-    now = int((await rpc.call("eth_getBlockByNumber", "latest", False))["timestamp"], 16)
+    owner, rewards_updater = (await unlocked_accounts(client))[:2]
+    pausers = await deploy(client, owner, built("DevPauserRegistry"), owner)
+    pods = await deploy(client, owner, built("NoPods"))
+    permissions = await deploy(client, owner, eigenlayer("PermissionController"), VERSION)
+    now = (await client.head()).timestamp_s
     genesis = (now - params.rewards_history_s) // DAY_S * DAY_S
 
     # Each contract holds the addresses of the others as immutables. They are created as pairs of
@@ -107,7 +82,7 @@ async def deploy_core(rpc: Rpc, params: CoreParams) -> Core:
         "AVSDirectory",
         "RewardsCoordinator",
     )
-    nonce = int(await rpc.call("eth_getTransactionCount", owner, "latest"), 16)
+    nonce = await client.nonce(owner)
     at = {name: create_address(owner, nonce + 2 * i + 1) for i, name in enumerate(names)}
     delegation, strategies, allocation, directory, rewards = (at[name] for name in names)
 
@@ -166,16 +141,18 @@ async def deploy_core(rpc: Rpc, params: CoreParams) -> Core:
         ),
     )
     for name, constructor, initializer in plan:
-        proxy = await _deploy_behind_proxy(rpc, owner, eigenlayer(name), constructor, initializer)
+        proxy = await _deploy_behind_proxy(
+            client, owner, eigenlayer(name), constructor, initializer
+        )
         if proxy.address != at[name]:
             raise DevnetError(
-                f"{name} landed at {proxy.address} instead of {at[name]}; "
+                f"{name} landed at 0x{proxy.address.hex()} instead of 0x{at[name].hex()}; "
                 "does something else send transactions from the first account?"
             )
 
-    token = await deploy(rpc, owner, built("TestToken"), "Devnet Stake", "STAKE")
-    strategy = await deploy(rpc, owner, built("DevStrategy"), strategies, token.address)
-    manager = Contract(rpc, strategies, eigenlayer("StrategyManager"))
+    token = await deploy(client, owner, built("TestToken"), "Devnet Stake", "STAKE")
+    strategy = await deploy(client, owner, built("DevStrategy"), strategies, token.address)
+    manager = Contract(client, strategies, eigenlayer("StrategyManager"))
     await manager.transact(owner, "addStrategiesToDepositWhitelist", [strategy.address])
     return Core(
         allocation_manager=allocation,
@@ -186,36 +163,26 @@ async def deploy_core(rpc: Rpc, params: CoreParams) -> Core:
         strategy_manager=strategies,
         stake_token=token.address,
         stake_strategy=strategy.address,
-        owner=owner.lower(),
-        rewards_updater=rewards_updater.lower(),
+        owner=owner,
+        rewards_updater=rewards_updater,
     )
 
 
-def create_address(sender: str, nonce: int) -> str:
-    """The address of the contract that `sender` creates with transaction number `nonce`."""
-    account = bytes.fromhex(sender[2:])
-    # RLP of [account, nonce]: both are short strings, and a number below 128 is its own encoding.
-    number = nonce.to_bytes((nonce.bit_length() + 7) // 8, "big")
-    tail = number if 0 < nonce < 0x80 else bytes([0x80 + len(number)]) + number
-    payload = bytes([0x94]) + account + tail
-    return "0x" + keccak(bytes([0xC0 + len(payload)]) + payload)[12:].hex()
-
-
 async def _deploy_behind_proxy(
-    rpc: Rpc,
-    owner: str,
+    client: ChainClient,
+    owner: bytes,
     artifact: Artifact,
     constructor: tuple[object, ...],
     initializer: tuple[object, ...],
 ) -> Contract:
-    implementation = await deploy(rpc, owner, artifact, *constructor)
+    implementation = await deploy(client, owner, artifact, *constructor)
     data = artifact.call("initialize", *initializer)
     proxy = await deploy(
-        rpc,
+        client,
         owner,
         openzeppelin("TransparentUpgradeableProxy"),
         implementation.address,
         owner,
         data,
     )
-    return Contract(rpc, proxy.address, artifact)
+    return Contract(client, proxy.address, artifact)

@@ -17,15 +17,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chain.client import hexed
 from devnet.anvil import PACKAGES, AnvilSettings, run_anvil
 from devnet.artifacts import ROOT, built, eigenlayer, openzeppelin
 from devnet.core import Core, CoreParams, deploy_core
+from protocol.types import Address
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from chain.client import ChainClient
     from devnet.artifacts import Artifact
-    from devnet.rpc import Rpc
 
 CACHE = ROOT / ".artifacts" / "chain"
 
@@ -54,7 +56,7 @@ def state_key(artifacts: list[Artifact], *parts: object) -> str:
 
 async def prepare(
     key: str,
-    build: Callable[[Rpc], Awaitable[dict[str, str]]],
+    build: Callable[[ChainClient], Awaitable[dict[str, str]]],
     *,
     accounts: int = 64,
     start: PreparedChain | None = None,
@@ -65,7 +67,7 @@ async def prepare(
     `build` returns what belongs in deployment.json. It begins on an empty chain, or on `start`.
 
     Raises:
-        DevnetError: Anvil or the build failed; nothing is kept then.
+        DevnetError, ChainError: Anvil or the build failed; nothing is kept then.
     """
     found = _read(cache / key)
     if found is not None:
@@ -80,8 +82,8 @@ async def prepare(
             load_state=None if start is None else start.state,
         )
         async with run_anvil(settings) as anvil:
-            deployment = await build(anvil.rpc)
-            await dump_state(anvil.rpc, staging / "state.json")
+            deployment = await build(anvil.client)
+            await dump_state(anvil.client, staging / "state.json")
         _write(staging / "deployment.json", json.dumps(deployment, indent=2).encode())
         # Whoever comes second finds the folder taken; both states are as good.
         if _read(cache / key) is None:
@@ -108,17 +110,19 @@ async def prepare_core(
     artifacts += [built(n) for n in ("DevPauserRegistry", "NoPods", "DevStrategy", "TestToken")]
     artifacts.append(openzeppelin("TransparentUpgradeableProxy"))
 
-    async def build(rpc: Rpc) -> dict[str, str]:
-        return asdict(await deploy_core(rpc, params))
+    async def build(client: ChainClient) -> dict[str, str]:
+        core = await deploy_core(client, params)
+        return {name: hexed(address) for name, address in asdict(core).items()}
 
     key = state_key(artifacts, params, accounts, "core 1")
     prepared = await prepare(key, build, accounts=accounts, cache=cache)
-    return prepared, Core(**prepared.deployment)
+    addresses = {n: Address(bytes.fromhex(a[2:])) for n, a in prepared.deployment.items()}
+    return prepared, Core(**addresses)
 
 
-async def dump_state(rpc: Rpc, path: Path) -> None:
+async def dump_state(client: ChainClient, path: Path) -> None:
     """Write the chain's state, history included, as Anvil's `--load-state` reads it."""
-    packed = bytes.fromhex((await rpc.call("anvil_dumpState", True))[2:])
+    packed = bytes.fromhex((await client.call("anvil_dumpState", True))[2:])
     _write(path, gzip.decompress(packed))
 
 

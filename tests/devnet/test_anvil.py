@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 import trio
 
+from chain.client import hexed
+from chain.errors import ChainError
+from chain.transaction import TRANSACTION_GAS_LIMIT
 from devnet import anvil as anvil_module
 from devnet.anvil import CHAIN_ID, Anvil, AnvilSettings, run_anvil
+from devnet.contract import unlocked_accounts
 from devnet.errors import DevnetError
 
-PAIRING_BLS12_381 = "0x000000000000000000000000000000000000000f"
+PAIRING_BLS12_381 = bytes(19) + b"\x0f"
 
 ORPHAN_MAKER = """
 import sys, trio
@@ -43,28 +47,27 @@ async def test_two_at_once_take_different_ports_and_both_answer(tmp_path: Path) 
     async with run_anvil(settings) as one, run_anvil(AnvilSettings(log=tmp_path / "b.log")) as two:
         assert one.port != two.port
         for running in (one, two):
-            assert int(await running.rpc.call("eth_chainId"), 16) == CHAIN_ID
+            assert await running.client.chain_id() == CHAIN_ID
 
 
 async def test_mines_every_second_when_told_to(tmp_path: Path) -> None:
     async with run_anvil(AnvilSettings(log=tmp_path / "anvil.log", block_time_s=1)) as running:
         with trio.fail_after(10):
-            while int(await running.rpc.call("eth_blockNumber"), 16) < 2:
+            while await running.client.block_number() < 2:
                 await trio.sleep(0.05)
 
 
 async def test_has_the_precompiles_of_eip_2537(anvil: Anvil) -> None:
     # e(0, 0) = 1: on an older hard fork the call would succeed with empty output.
-    output = await anvil.rpc.read(PAIRING_BLS12_381, bytes(384))
+    output = await anvil.client.execute(PAIRING_BLS12_381, bytes(384))
     assert output == (1).to_bytes(32, "big")
 
 
 async def test_enforces_the_gas_limit_of_a_transaction(anvil: Anvil) -> None:
-    sender = (await anvil.rpc.accounts())[0]
-    with pytest.raises(DevnetError):
-        await anvil.rpc.call(
-            "eth_sendTransaction", {"from": sender, "to": sender, "gas": hex(16_777_217)}
-        )
+    sender = hexed((await unlocked_accounts(anvil.client))[0])
+    transaction = {"from": sender, "to": sender, "gas": hex(TRANSACTION_GAS_LIMIT + 1)}
+    with pytest.raises(ChainError):
+        await anvil.client.call("eth_sendTransaction", transaction, retry=False)
 
 
 async def test_is_gone_after_the_block_even_when_the_block_fails(tmp_path: Path) -> None:
