@@ -1,0 +1,1 @@
+"""The parts of the round machine; `protocol/round.py` is its front."""

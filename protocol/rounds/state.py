@@ -1,0 +1,256 @@
+"""All that a node remembers of the round it works on. msgspec encodes and decodes it."""
+
+from __future__ import annotations
+
+from copy import copy
+
+import msgspec
+
+from protocol.errors import LocalProtocolError
+from protocol.messages import (
+    BODY_TYPES,
+    BidList,
+    Certificate,
+    DecidedRound,
+    Envelope,
+    Kind,
+    Proposal,
+    Value,
+)
+from protocol.rounds.phases import Phase
+
+
+class Statement(msgspec.Struct, frozen=True):
+    """An envelope whose body is kept encoded, its type being known by the kind only."""
+
+    kind: int
+    sender: bytes
+    body: bytes
+    signature: bytes
+    """Empty while this node's own statement has not come back signed."""
+
+
+class SignedList(msgspec.Struct, frozen=True):
+    """A member's list with its signature."""
+
+    body: BidList
+    signature: bytes
+
+
+class SignedProposal(msgspec.Struct, frozen=True):
+    """A gateway's proposal with its signature and the digest of its Value."""
+
+    body: Proposal
+    signature: bytes
+    value: bytes
+
+
+class Ballot(msgspec.Struct, frozen=True):
+    """One operator's PREPARE or LOCK of the Value with this digest."""
+
+    value: bytes
+    signature: bytes
+
+
+class CommitBallot(msgspec.Struct, frozen=True):
+    """A COMMIT as received: what it signs is known for a batch only after own execution."""
+
+    value: bytes
+    batch: bytes
+    signature: bytes
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """When a body was asked for last, and how often."""
+
+    at_ms: int
+    times: int
+
+
+class Conflict(msgspec.Struct, frozen=True):
+    """Two different statements of one signer for one slot: evidence."""
+
+    slot: bytes
+    first: Statement
+    second: Statement
+
+
+class RoundState(msgspec.Struct):
+    """State of one round. `step` works on a copy: a state handed out never changes."""
+
+    epoch: int
+    round: int
+    parent: bytes
+    phase: Phase
+    began_ms: int
+
+    view: int
+    gateway: bytes
+    attempt_ms: int
+    """Start of this view's attempt on the own clock; its list deadlines count from here."""
+    refused_view: int
+    """View whose proposal is refused for good; -1: none."""
+    frozen: tuple[bytes, ...] | None
+    """Members whose list was held at this attempt's list deadline."""
+
+    announced: set[bytes]
+    """Members known to work on this round: f+1 of them open an attempt."""
+    said: dict[bytes, Statement]
+    """Own statements by slot that still matter: re-sent, and published again after a crash."""
+
+    lists: dict[bytes, SignedList]
+    """By id; at most two per member, besides those that a proposal names."""
+    first_lists: dict[bytes, bytes]
+    """Member -> id of its list that counts."""
+    proposed: dict[int, SignedProposal]
+    """View -> its proposal that counts."""
+    values: dict[bytes, SignedProposal]
+    """Value digest -> a proposal that carries it: served to whoever asks."""
+
+    prepares: dict[int, dict[bytes, Ballot]]
+    locks: dict[int, dict[bytes, Ballot]]
+    timeouts: dict[int, dict[bytes, Statement]]
+    commits: dict[bytes, tuple[CommitBallot, ...]]
+
+    valid: Certificate | None
+    """Highest PrepareCert known: what a gateway proposes again (validValue)."""
+    lock_view: int
+    """Highest view for which this node signed LOCK; -1: none (lockedValue)."""
+    timed_out: int
+    """Highest view for which this node signed a Timeout; -1: none."""
+    lock: Certificate | None
+    """The LockCert: the Value is decided."""
+    batches: dict[bytes, bytes]
+    """Value digest -> Batch digest that this node computed itself."""
+    outcome: DecidedRound | None
+    """The decided round, in phase DECIDED."""
+
+    early: dict[bytes, tuple[Statement, ...]]
+    """Messages of rounds to come, bounded per sender."""
+    catch_up: dict[int, DecidedRound]
+    """Decided rounds handed by a peer and not adopted yet."""
+    asked: dict[bytes, Asked]
+    answered: dict[bytes, int]
+    """Sender of a message of an older round -> when it was answered."""
+    ahead: tuple[bytes, ...]
+    """Peers that work on a later round; the first is asked for what was decided."""
+    ahead_ms: int
+    conflicts: dict[bytes, Conflict]
+    """One pair per signer."""
+
+    resend_ms: int
+    deadline_ms: int | None
+
+
+def fresh(epoch: int, round_number: int, parent: bytes, now_ms: int) -> RoundState:
+    """An idle round about which nothing is known."""
+    return RoundState(
+        epoch=epoch,
+        round=round_number,
+        parent=parent,
+        phase=Phase.IDLE,
+        began_ms=now_ms,
+        view=-1,
+        gateway=b"",
+        attempt_ms=0,
+        refused_view=-1,
+        frozen=None,
+        announced=set(),
+        said={},
+        lists={},
+        first_lists={},
+        proposed={},
+        values={},
+        prepares={},
+        locks={},
+        timeouts={},
+        commits={},
+        valid=None,
+        lock_view=-1,
+        timed_out=-1,
+        lock=None,
+        batches={},
+        outcome=None,
+        early={},
+        catch_up={},
+        asked={},
+        answered={},
+        ahead=(),
+        ahead_ms=0,
+        conflicts={},
+        resend_ms=now_ms,
+        deadline_ms=None,
+    )
+
+
+def clone(state: RoundState) -> RoundState:
+    """A copy whose containers can be changed; what they hold is immutable."""
+    twin = copy(state)
+    twin.announced = set(state.announced)
+    for name in _FLAT:
+        setattr(twin, name, dict(getattr(state, name)))
+    for name in _NESTED:
+        nested = getattr(state, name)
+        setattr(twin, name, {view: dict(ballots) for view, ballots in nested.items()})
+    return twin
+
+
+_NESTED = ("prepares", "locks", "timeouts")
+_FLAT = (
+    "said",
+    "lists",
+    "first_lists",
+    "proposed",
+    "values",
+    "commits",
+    "batches",
+    "early",
+    "catch_up",
+    "asked",
+    "answered",
+    "conflicts",
+)
+
+
+def pack(envelope: Envelope) -> Statement:
+    """An envelope as the state keeps it."""
+    body = msgspec.msgpack.encode(envelope.body)
+    return Statement(envelope.kind, envelope.sender, body, envelope.signature)
+
+
+def unpack(statement: Statement) -> Envelope:
+    """The envelope of a kept statement; raises LocalProtocolError if the snapshot is damaged."""
+    try:
+        body = msgspec.msgpack.decode(statement.body, type=BODY_TYPES[Kind(statement.kind)])
+    except ValueError as exc:
+        raise LocalProtocolError("a kept statement does not decode") from exc
+    return Envelope(statement.kind, statement.sender, body, statement.signature)  # type: ignore[arg-type]
+
+
+def encode_state(state: RoundState) -> bytes:
+    """A round's state for a snapshot."""
+    return msgspec.msgpack.encode(state)
+
+
+def decode_state(raw: bytes) -> RoundState:
+    """A round's state out of a snapshot; raises LocalProtocolError if it is damaged."""
+    try:
+        return msgspec.msgpack.decode(raw, type=RoundState)
+    except ValueError as exc:
+        raise LocalProtocolError("the round's snapshot does not decode") from exc
+
+
+def list_envelope(signed: SignedList) -> Envelope:
+    """A list as it crossed the wire."""
+    return Envelope(Kind.BID_LIST, signed.body.member, signed.body, signed.signature)
+
+
+def proposal_envelope(signed: SignedProposal) -> Envelope:
+    """A proposal as it crossed the wire."""
+    return Envelope(Kind.PROPOSAL, signed.body.gateway, signed.body, signed.signature)
+
+
+def value_held(state: RoundState, value: bytes) -> Value | None:
+    """Body of a Value by its digest."""
+    held = state.values.get(value)
+    return None if held is None else held.body.value

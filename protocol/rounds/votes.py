@@ -1,0 +1,224 @@
+"""Votes and certificates: PREPARE, LOCK, COMMIT, and what a quorum of them proves."""
+
+from __future__ import annotations
+
+from protocol.effects import Decided
+from protocol.eip712 import value_digest, vote_digest
+from protocol.messages import Certificate, Commit, DecidedRound, Envelope, Kind, Value, Vote
+from protocol.rounds.context import Missing
+from protocol.rounds.phases import ATTEMPT, UNDECIDED, Move, Phase
+from protocol.rounds.state import Ballot, CommitBallot, value_held
+from protocol.rounds.turn import Turn, slot_of
+
+MAX_COMMITS_PER_SENDER = 4
+"""A COMMIT's signature may be another vote's, wrapped: one such must not keep the true one out."""
+
+
+def hear_vote(turn: Turn, envelope: Envelope, kind: Kind, body: Vote) -> None:
+    """Count a PREPARE or LOCK: an operator's first one of a view counts."""
+    state = turn.state
+    if not turn.near(body.view):
+        return
+    turn.heard_own(slot_of(kind, body), envelope)
+    state.announced.add(envelope.sender)
+    if kind is Kind.LOCK and envelope.sender == turn.ctx.me:
+        state.lock_view = max(state.lock_view, body.view)
+    tally = (state.prepares if kind is Kind.PREPARE else state.locks).setdefault(body.view, {})
+    first = tally.get(envelope.sender)
+    if first is not None:
+        if first.value != body.value:
+            earlier = Vote(body.epoch, body.round, body.view, first.value)
+            kept = Envelope(kind, envelope.sender, earlier, first.signature)
+            turn.conflict(slot_of(kind, body), kept, envelope)
+        return
+    tally[envelope.sender] = Ballot(body.value, envelope.signature)
+    signers = {who: held.signature for who, held in tally.items() if held.value == body.value}
+    if not _quorum(turn, signers):
+        return
+    signed = vote_digest(turn.ctx.domain, kind, body.epoch, body.round, body.view, body.value)
+    if kind is Kind.PREPARE and learned_view(state.valid) < body.view:
+        learn_prepare(turn, _assemble(turn, kind, body.view, body.value, signed, signers))
+    elif kind is Kind.LOCK and state.lock is None:
+        learn_lock(turn, _assemble(turn, kind, body.view, body.value, signed, signers))
+
+
+def learned_view(certificate: Certificate | None) -> int:
+    """View of a PrepareCert; -1, the lowest, for none."""
+    return -1 if certificate is None else certificate.view
+
+
+def of_this_round(turn: Turn, certificate: Certificate, kind: Kind) -> bool:
+    """Tell whether a certificate is of this kind and round; ingress checked the signatures."""
+    told = (certificate.kind, certificate.epoch, certificate.round)
+    return told == (kind, turn.state.epoch, turn.state.round)
+
+
+def learn_prepare(turn: Turn, certificate: Certificate) -> None:
+    """Raise the highest PrepareCert known: what is proposed again, not what is locked (rule 1)."""
+    if not of_this_round(turn, certificate, Kind.PREPARE):
+        return
+    if learned_view(turn.state.valid) < certificate.view:
+        turn.state.valid = certificate
+        turn.record("certificate", kind="prepare", of_view=certificate.view)
+
+
+def learn_lock(turn: Turn, certificate: Certificate) -> None:
+    """A LockCert decides the round's Value."""
+    if turn.state.lock is None and of_this_round(turn, certificate, Kind.LOCK):
+        turn.state.lock = certificate
+        turn.record("certificate", kind="lock", of_view=certificate.view)
+
+
+def sign_lock(turn: Turn) -> None:
+    """LOCK the Value whose PrepareCert is of this very view, before the own Timeout of it."""
+    state = turn.state
+    if state.phase not in ATTEMPT or state.phase is Phase.LOCKED or state.valid is None:
+        return
+    if state.valid.view != state.view or state.timed_out >= state.view:
+        return
+    if turn.app.may_vote() is not None:
+        return
+    vote = Vote(state.epoch, state.round, state.view, state.valid.value)
+    turn.say(Kind.LOCK, vote, slot_of(Kind.LOCK, vote))
+    state.lock_view = state.view
+    turn.move(Move.LOCK_SIGNED)
+
+
+def sign_commit(turn: Turn) -> None:
+    """On a LockCert open the bids, compute the batch and sign COMMIT, once per round."""
+    state = turn.state
+    if state.lock is None:
+        return
+    if state.phase in UNDECIDED:
+        turn.move(Move.LOCK_CERT)
+    if state.phase is not Phase.OPENING:
+        return
+    batch = _execute(turn, state.lock.value, turn.leader_of(state.lock.view))
+    if batch is None or turn.app.may_vote() is not None:
+        return
+    commit = Commit(state.epoch, state.round, state.lock.value, batch)
+    turn.say(Kind.COMMIT, commit, slot_of(Kind.COMMIT, commit))
+    turn.move(Move.COMMIT_SIGNED)
+
+
+def hear_commit(turn: Turn, envelope: Envelope, body: Commit) -> None:
+    """Keep a COMMIT; which batch digest is the true one only own execution tells."""
+    state = turn.state
+    turn.heard_own(slot_of(Kind.COMMIT, body), envelope)
+    state.announced.add(envelope.sender)
+    heard = CommitBallot(body.value, body.batch, envelope.signature)
+    known = state.commits.get(envelope.sender, ())
+    if heard in known:
+        return
+    if state.batches.get(body.value, body.batch) != body.batch:
+        turn.record("commit_refused", operator=envelope.sender.hex())
+        return
+    state.commits[envelope.sender] = (*known, heard)[-MAX_COMMITS_PER_SENDER:]
+
+
+def count_commits(turn: Turn) -> None:
+    """Decide the round once more than two thirds signed the batch that this node computed.
+
+    Nothing is revealed here: without a LockCert this only recomputes what others already opened.
+    """
+    state = turn.state
+    by_batch: dict[tuple[bytes, bytes], dict[bytes, bytes]] = {}
+    for sender, ballots in state.commits.items():
+        for ballot in ballots:
+            by_batch.setdefault((ballot.value, ballot.batch), {})[sender] = ballot.signature
+    for (value, batch), signers in by_batch.items():
+        if not _quorum(turn, signers) or state.phase is Phase.DECIDED:
+            continue
+        if _execute(turn, value, next(iter(signers))) != batch:
+            continue
+        certificate = _assemble(turn, Kind.COMMIT, 0, value, batch, signers)
+        body = value_held(state, value)
+        if body is not None:
+            _decide(turn, body, certificate)
+
+
+def adopt(turn: Turn) -> None:
+    """Decide the round by a record handed over, if own execution gives what its quorum signed."""
+    state = turn.state
+    handed = state.catch_up.get(state.round)
+    if handed is None or state.phase is Phase.DECIDED:
+        return
+    value, certificate = handed.value, handed.certificate
+    digest = value_digest(turn.ctx.domain, value)
+    place = (value.epoch, value.round, value.parent, certificate.value)
+    if place != (state.epoch, state.round, state.parent, digest) or not of_this_round(
+        turn, certificate, Kind.COMMIT
+    ):
+        del state.catch_up[state.round]
+        return
+    batch = turn.app.execute(value)
+    if isinstance(batch, Missing):
+        turn.fetch(batch.ids, state.ahead[0] if state.ahead else turn.ctx.me)
+    elif batch == certificate.digest:
+        _decide(turn, value, certificate)
+    else:
+        # A quorum signed something, but not this batch: a PREPARE never passes as a BatchCert.
+        del state.catch_up[state.round]
+        turn.record("certificate_mismatch", kind="commit")
+
+
+def hear_batch_certificate(turn: Turn, certificate: Certificate) -> bool:
+    """Decide by a bare BatchCert; False if the Value's record has to be asked for."""
+    state = turn.state
+    value = value_held(state, certificate.value)
+    if value is None or not of_this_round(turn, certificate, Kind.COMMIT):
+        return False
+    batch = _execute(turn, certificate.value, turn.ctx.me)
+    if batch is None:
+        return False
+    if batch == certificate.digest and state.phase is not Phase.DECIDED:
+        _decide(turn, value, certificate)
+    return True
+
+
+def _execute(turn: Turn, value: bytes, source: bytes) -> bytes | None:
+    """Batch digest of a Value by own computation; None while something is missing."""
+    state = turn.state
+    if value in state.batches:
+        return state.batches[value]
+    body = value_held(state, value)
+    if body is None:
+        turn.fetch((value,), source)
+        return None
+    batch = turn.app.execute(body)
+    if isinstance(batch, Missing):
+        turn.fetch(batch.ids, source)
+        return None
+    state.batches[value] = batch
+    return batch
+
+
+def _decide(turn: Turn, value: Value, certificate: Certificate) -> None:
+    record = DecidedRound(value, certificate, turn.app.envelopes(value))
+    turn.state.outcome = record
+    turn.effects.append(Decided(record))
+    turn.move(Move.BATCH_CERT)
+
+
+def _quorum(turn: Turn, signers: dict[bytes, bytes]) -> bool:
+    table = turn.ctx.table
+    return table.quorum(sum(table.weight_of(who) for who in signers))
+
+
+def _assemble(
+    turn: Turn, kind: Kind, view: int, value: bytes, signed: bytes, signers: dict[bytes, bytes]
+) -> Certificate:
+    """Certificate over one digest from the signatures of these operators."""
+    rows = turn.ctx.table.operators
+    return Certificate(
+        kind=kind,
+        epoch=turn.state.epoch,
+        round=turn.state.round,
+        view=view,
+        value=value,
+        digest=signed,
+        non_signers=tuple(p for p, row in enumerate(rows) if row.operator not in signers),
+        signature=turn.ctx.aggregator.aggregate(
+            [signers[row.operator] for row in rows if row.operator in signers]
+        ),
+    )
