@@ -43,7 +43,7 @@ class SealingKey:
         return self._key.private_bytes_raw()
 
     def open(self, box: bytes, associated_data: bytes) -> bytes:
-        """What is in the box; raises Rejection(INPUT_MISMATCH) unless it is for this key and data."""
+        """What is in the box; raises Rejection(INPUT_MISMATCH) unless all fits."""
         ephemeral, ciphertext = box[:32], box[32:]
         try:
             shared = self._key.exchange(X25519PublicKey.from_public_bytes(ephemeral))
