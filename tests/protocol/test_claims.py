@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -25,6 +25,9 @@ from protocol.claims import (
 )
 from protocol.errors import Rejection, RejectionReason
 from protocol.types import Address, Hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REQUEST = Hash(bytes(range(200, 232)))
 PROVERS = tuple(Address(bytes([number]) * 20) for number in (1, 2, 3))

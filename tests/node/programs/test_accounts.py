@@ -85,13 +85,17 @@ def test_refusals_name_line_and_column(
 @example(text("a,1") + b"\r")
 def test_any_bytes_are_accounts_or_a_named_refusal(raw: bytes) -> None:
     for candidate in (raw, HEADER.encode() + b"\n" + raw):
+        accounts: tuple[Account, ...] = ()
+        refusal = None
         try:
             accounts = parse_accounts(candidate)
         except AccountsError as exc:
-            assert exc.line <= candidate.count(b"\n") + 1
-        else:
+            refusal = exc
+        if refusal is None:
             assert 0 < len(accounts) <= MAX_ACCOUNTS
             assert len({account.account_id for account in accounts}) == len(accounts)
+        else:
+            assert refusal.line <= candidate.count(b"\n") + 1
 
 
 def test_missing_file_and_endless_file(tmp_path: Path) -> None:
