@@ -45,7 +45,7 @@ def submit(
     except AccountsError as exc:
         raise InputError(f"{input_file}: {exc}", "mend the file") from exc
     fee = parse_amount(max_fee)
-    secret, address = load_session_key(key, read_password(password_file))
+    requester = load_session_key(key, read_password(password_file))
     allowlist = tuple(parse_address(text) for text in operators or ())
 
     async def go() -> Json:
@@ -56,7 +56,7 @@ def submit(
         order = Order(program, accounts, fee, deadline, allowlist)
         async with open_http() as http:
             client = NodeClient(node, http)
-            prepared = prepare(order, secret, address, await client.get("/v1/node"))
+            prepared = prepare(order, requester, await client.get("/v1/node"))
             if json:
                 return await hand_in(client, prepared, lambda _document: None)
             with Live(console=progress_console, transient=False) as live:

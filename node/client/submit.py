@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from node.crypto import seal, sign_digest
+from node.box import seal
 from node.errors import InputError, NodeUnreachableError, RefusedError
 from node.private_input import associated_data
 from node.programs.solvency import SEED_BYTES, SolvencyPlan, plan
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from node.client.api import Json, NodeClient
+    from node.crypto import SessionKey
     from node.programs.accounts import Account
 
 WAIT_MS: Final = 2_000
@@ -55,7 +56,7 @@ class Prepared:
     plan: SolvencyPlan
 
 
-def prepare(order: Order, key: bytes, requester: bytes, node: Json) -> Prepared:
+def prepare(order: Order, key: SessionKey, node: Json) -> Prepared:
     """Sign a request for the network that `node` (GET /v1/node) describes.
 
     Raises:
@@ -69,7 +70,7 @@ def prepare(order: Order, key: bytes, requester: bytes, node: Json) -> Prepared:
     deadline_ms = now_ms + order.deadline_s * 1_000
     request = ProofRequest(
         program_id=_bytes(program["program_id"]),
-        requester=requester,
+        requester=key.address,
         input_hashes=work.input_hashes,
         copies=1,
         reserve=order.max_fee.to_bytes(32, "big"),
@@ -80,9 +81,9 @@ def prepare(order: Order, key: bytes, requester: bytes, node: Json) -> Prepared:
     )
     request_id = digest(domain, request)
     bid = BuyBid(request_id, order.max_fee.to_bytes(32, "big"), secrets.token_bytes(32))
-    body = RequestBody(request, sign_digest(key, request_id), bid)
-    signature = sign_digest(key, digest(domain, bid))
-    frame = encode(Envelope(int(Kind.REQUEST), requester, body, signature))
+    body = RequestBody(request, key.sign(request_id), bid)
+    signature = key.sign(digest(domain, bid))
+    frame = encode(Envelope(int(Kind.REQUEST), key.address, body, signature))
     return Prepared(bytes(request_id), frame, work)
 
 
