@@ -166,7 +166,8 @@ library Bls12381 {
             mstore(add(input, 96), shl(240, 0x0100))
             mstore(add(input, 99), DST_HEAD)
             mstore(add(input, 131), DST_TAIL)
-            hashed := and(staticcall(SMALL_GAS, SHA256, input, 143, 0, 32), eq(returndatasize(), 32))
+            // Yul evaluates arguments from the right: the call first, then its return size.
+            hashed := and(eq(returndatasize(), 32), staticcall(SMALL_GAS, SHA256, input, 143, 0, 32))
             let seed := mload(0)
             let block_ := add(input, 66)
             let chained := 0
@@ -203,7 +204,8 @@ library Bls12381 {
     {
         bool done;
         assembly ("memory-safe") {
-            done := and(staticcall(gasLimit, precompile, input, inputSize, output, size), eq(returndatasize(), size))
+            // Yul evaluates arguments from the right: the call first, then its return size.
+            done := and(eq(returndatasize(), size), staticcall(gasLimit, precompile, input, inputSize, output, size))
         }
         if (!done) revert PrecompileFailed(precompile);
     }
