@@ -144,6 +144,15 @@ class ChainClient:
         call = execution(to, calldata, sender, at)
         return rpc_values.data(await self.call(call.method, *call.params))
 
+    async def estimate_gas(
+        self, sender: bytes, to: bytes | None, calldata: bytes, *, value: int = 0
+    ) -> int:
+        """Gas that a transaction would use in the next block; raises RevertedError."""
+        transaction = {"from": hexed(sender), "data": hexed(calldata), "value": hex(value)}
+        if to is not None:
+            transaction["to"] = hexed(to)
+        return rpc_values.quantity(await self.call("eth_estimateGas", transaction, "pending"))
+
     async def logs(self, first: int, last: int, addresses: Sequence[bytes]) -> tuple[Log, ...]:
         """All events of some contracts in the blocks `first` to `last`, both included."""
         return rpc_values.logs(await self.call("eth_getLogs", log_filter(first, last, addresses)))

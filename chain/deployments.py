@@ -34,6 +34,7 @@ class Contracts:
     stake_token: Address
     stake_strategy: Address
     fee_token: Address
+    reserve_token: Address
     prover_registry: Address
     proof_market: Address
     groth16_verifier: Address

@@ -1,4 +1,4 @@
-"""The transactions by which an operator joins the network, and requesters fund their escrow.
+"""The calls by which operators join the network, programs are registered, and escrow is funded.
 
 Each builder returns calldata and target; who signs stands in its docstring. Order: register, stake
 and delegate, wait out the allocation-configuration delay, allocate, be allowed by the registry's
@@ -16,6 +16,8 @@ from chain.deployments import OPERATOR_SET
 from protocol.types import ZERO_ADDRESS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chain.deployments import Contracts
 
 WAD: Final = 10**18
@@ -130,6 +132,15 @@ def freeze_table(contracts: Contracts) -> Step:
 def open_epoch(contracts: Contracts) -> Step:
     """Signed by anyone, when the seed's block is mined."""
     return Step("openEpoch", contracts.prover_registry, interfaces.OPEN_EPOCH.call())
+
+
+def register_program(
+    contracts: Contracts, program_id: bytes, class_id: bytes, verifying_keys: Sequence[bytes]
+) -> Step:
+    """Signed by the market's owner; Groth16 keys in the order of the program's circuits."""
+    circuits = [(contracts.groth16_verifier, key) for key in verifying_keys]
+    data = interfaces.REGISTER_PROGRAM.call(program_id, (class_id, circuits))
+    return Step("registerProgram", contracts.proof_market, data)
 
 
 def deposit_escrow(contracts: Contracts, amount: int) -> Step:
