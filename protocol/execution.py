@@ -37,7 +37,7 @@ from protocol.batch import (
 )
 from protocol.eip712 import Domain, batch_digest, digest, value_digest
 from protocol.errors import LocalProtocolError, RejectionReason
-from protocol.inputs import ProgramRegistered, TableOpened
+from protocol.inputs import ProgramRegistered
 from protocol.ledger import (
     Ledger,
     OpenRequest,
@@ -58,6 +58,7 @@ from protocol.outcomes import (
     kind_of,
 )
 from protocol.params import ProtocolParams
+from protocol.rotation import OperatorTable
 from protocol.types import ZERO_HASH, Address, Epoch, Hash, RoundNumber, View, Wei
 
 _BEACON_TAG: Final = b"provernet/beacon/1"
@@ -119,7 +120,7 @@ def missing(content: RoundContent) -> frozenset[Hash]:
 def execute(
     ledger: Ledger,
     content: RoundContent,
-    table: TableOpened,
+    table: OperatorTable,
     params: ProtocolParams,
     domain: Domain,
 ) -> Execution:
@@ -136,7 +137,7 @@ def execute(
     if missing(content):
         raise LocalProtocolError("a body that the Value names is missing")
     work = _Work(ledger, content, table, params, domain)
-    beacon = beacon_of(Hash(table.seed), value_digest(domain, value), content)
+    beacon = beacon_of(table.seed, value_digest(domain, value), content)
     work.apply_outcomes()
     work.admit_requests()
     work.clear_markets(beacon)
@@ -158,7 +159,7 @@ class _Work:
         self,
         ledger: Ledger,
         content: RoundContent,
-        table: TableOpened,
+        table: OperatorTable,
         params: ProtocolParams,
         domain: Domain,
     ) -> None:
