@@ -166,8 +166,7 @@ library Bls12381 {
             mstore(add(input, 96), shl(240, 0x0100))
             mstore(add(input, 99), DST_HEAD)
             mstore(add(input, 131), DST_TAIL)
-            // Yul evaluates arguments from the right: the call first, then its return size.
-            hashed := and(eq(returndatasize(), 32), staticcall(SMALL_GAS, SHA256, input, 143, 0, 32))
+            hashed := staticcall(SMALL_GAS, SHA256, input, 143, 0, 32)
             let seed := mload(0)
             let block_ := add(input, 66)
             let chained := 0
@@ -204,8 +203,9 @@ library Bls12381 {
     {
         bool done;
         assembly ("memory-safe") {
-            // Yul evaluates arguments from the right: the call first, then its return size.
-            done := and(eq(returndatasize(), size), staticcall(gasLimit, precompile, input, inputSize, output, size))
+            done := staticcall(gasLimit, precompile, input, inputSize, output, size)
+            // Apart from the call: Yul evaluates the last argument first.
+            done := and(done, eq(returndatasize(), size))
         }
         if (!done) revert PrecompileFailed(precompile);
     }

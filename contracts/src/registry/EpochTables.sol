@@ -103,7 +103,7 @@ abstract contract EpochTables is OperatorDirectory, ICertificateVerifier {
         returns (uint256 signedWeight)
     {
         uint64 current = currentEpoch;
-        require(epoch != 0 && (epoch == current || epoch + 1 == current), EpochNotAccepted(epoch, current));
+        require(epoch != 0 && epoch <= current && current - epoch <= 1, EpochNotAccepted(epoch, current));
         EpochRecord storage table = _epochs[epoch];
         uint256 lastBlock = table.frozenBlock + TABLE_LIFETIME;
         require(block.number <= lastBlock, TableExpired(epoch, lastBlock));

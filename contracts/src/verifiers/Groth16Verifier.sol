@@ -63,12 +63,11 @@ contract Groth16Verifier is IProofVerifier {
             for { let i := 0 } lt(i, publicValues.length) { i := add(i, 1) } {
                 calldatacopy(term, add(points.offset, shl(6, add(i, 1))), 64)
                 mstore(add(term, 64), calldataload(add(publicValues.offset, shl(5, i))))
-                // Yul evaluates arguments from the right: the call first, then its return size.
-                done := and(done, and(eq(returndatasize(), 64), staticcall(ECMUL_GAS, ECMUL, term, 96, term, 64)))
-                done := and(
-                    done,
-                    and(eq(returndatasize(), 64), staticcall(ECADD_GAS, ECADD, memory_, 128, memory_, 64))
-                )
+                // The size is checked apart from the call: Yul evaluates the last argument first.
+                done := and(done, staticcall(ECMUL_GAS, ECMUL, term, 96, term, 64))
+                done := and(done, eq(returndatasize(), 64))
+                done := and(done, staticcall(ECADD_GAS, ECADD, memory_, 128, memory_, 64))
+                done := and(done, eq(returndatasize(), 64))
             }
             mcopy(sum, memory_, 64)
         }
