@@ -46,6 +46,8 @@ class EngineConfig:
     attempts: int = 3
     # Proving must not starve the event loop of the node, nor of its neighbours.
     nice: int = 5
+    # A loaded prover has 0.1 GB, and loading takes 2 s: worth keeping between jobs, not overnight.
+    idle_limit_s: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,12 @@ class ProvingEngine:
         async with trio.open_nursery() as nursery:
             for _ in range(self._config.prove_workers):
                 nursery.start_soon(load)
+
+    async def retire_idle_workers(self) -> None:
+        """Give idle workers' memory back; a service for the owner's nursery, never returns."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._prove_pool.retire_idle)
+            nursery.start_soon(self._verify_pool.retire_idle)
 
     async def hold_input(self, request_id: Hash, segment: int, private_input: bytes) -> None:
         """Keep a private input on disk until `forget`; on return it survives a crash."""
@@ -258,6 +266,7 @@ async def open_engine(config: EngineConfig) -> AsyncIterator[ProvingEngine]:
         job_timeout_s=config.prove_timeout_s,
         attempts=config.attempts,
         nice=config.nice,
+        idle_limit_s=config.idle_limit_s,
     )
     verify = replace(
         prove,

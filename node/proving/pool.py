@@ -32,6 +32,7 @@ class PoolConfig:
     job_timeout_s: float
     attempts: int
     nice: int
+    idle_limit_s: float
 
 
 class WorkerLost(Exception):  # noqa: N818  internal signal between worker and pool
@@ -56,6 +57,11 @@ class Worker:
                 env=child_environment(),
                 process_group=0,
             )
+        except OSError as exc:
+            self._errors.close()
+            os.close(job_writer)
+            os.close(answer_reader)
+            raise BackendError(BackendFault.WORKER_LOST, f"not started: {exc.strerror}") from exc
         finally:
             os.close(job_reader)
             os.close(answer_writer)
@@ -63,6 +69,7 @@ class Worker:
         self._answers = trio.lowlevel.FdStream(answer_reader)
         self._buffer = bytearray()
         self.warm: set[tuple[str, str]] = set()
+        self.idle_since = trio.current_time()
 
     @property
     def pid(self) -> int:
@@ -122,6 +129,7 @@ class WorkerPool:
         self._waiting = 0
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
+        self._became_idle = trio.Event()
         self._closed = False
         self.workers_lost = 0
 
@@ -168,7 +176,9 @@ class WorkerPool:
                     detail = await worker.kill()
                 else:
                     worker.warm |= _keys_of(job)
+                    worker.idle_since = trio.current_time()
                     self._idle.append(worker)
+                    self._became_idle.set()
             if answer is not None:
                 return answer
             if deadline.cancelled_caught:
@@ -189,6 +199,19 @@ class WorkerPool:
             worker = self._idle.pop(0) if self._idle and full else Worker(self._config)
         self._busy.add(worker)
         return worker
+
+    async def retire_idle(self) -> None:
+        """End workers without a job for `idle_limit_s`, to give memory back; never returns."""
+        while True:
+            if not self._idle:
+                self._became_idle = trio.Event()
+                await self._became_idle.wait()
+                continue
+            # The list is in the order in which the workers became idle.
+            await trio.sleep_until(self._idle[0].idle_since + self._config.idle_limit_s)
+            due = trio.current_time() - self._config.idle_limit_s
+            while self._idle and self._idle[0].idle_since <= due:
+                await self._idle.pop(0).kill()
 
     async def close(self) -> None:
         """Kill every worker; running jobs fail with ENGINE_CLOSED."""

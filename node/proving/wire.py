@@ -6,8 +6,6 @@ from typing import Final
 
 import msgspec
 
-# Jobs carry one private input (4 KB) or a few words; nothing legal comes near this.
-MAX_FRAME_BYTES: Final = 1 << 20
 HEADER_BYTES: Final = 4
 
 

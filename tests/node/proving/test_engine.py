@@ -305,6 +305,40 @@ async def test_warm_workers_hold_the_keys(
         assert set(engine.worker_pids) == pids
 
 
+async def test_idle_workers_are_retired_and_replaced_when_needed(
+    engine_config: EngineConfig, built: BuiltProgram, solvency_plan: SolvencyPlan
+) -> None:
+    config = replace(engine_config, idle_limit_s=0.3)
+    async with open_engine(config) as engine, trio.open_nursery() as nursery:
+        nursery.start_soon(engine.retire_idle_workers)
+        await hold_all(engine, solvency_plan)
+        for index in range(2):
+            await engine.prove(segment_task(built, index))
+            (worker,) = engine.worker_pids
+            with trio.fail_after(10):
+                await trio.lowlevel.wait_readable(descriptor := os.pidfd_open(worker))
+            os.close(descriptor)
+            assert engine.worker_pids == ()
+        assert engine.workers_lost == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_worker_that_can_not_start_is_a_named_failure(
+    engine_config: EngineConfig,
+    built: BuiltProgram,
+    solvency_plan: SolvencyPlan,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
+    async with open_engine(engine_config) as engine:
+        await hold_all(engine, solvency_plan)
+        with pytest.raises(BackendError) as caught:
+            await engine.prove(segment_task(built))
+        assert caught.value.fault is BackendFault.WORKER_LOST
+        assert engine.worker_pids == ()
+
+
 CHILD = """
 import signal, sys, trio
 from pathlib import Path
