@@ -76,7 +76,7 @@ class SolvencyPlan:
 
 
 def plan(accounts: Sequence[Account], seed: bytes) -> SolvencyPlan:
-    """Cut accounts into full segments, in order; needs 8 ms of CPU per four accounts.
+    """Cut accounts into full segments, in order; 3 ms of CPU per account, so not on an event loop.
 
     Args:
         accounts: 1 to 256 accounts, as `read_accounts` returns them.

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
+from node.proving import build
 from node.proving.artifacts import LOCK, MANIFEST, BuiltProgram, load_program, load_programs
 from node.proving.build import build_program, main
 from node.proving.errors import BackendError, BackendFault
-from protocol.programs import program_id
+from protocol.programs import COMBINE, SEGMENT, program_id
 from tests.node.proving.conftest import CIRCOMLIB, SOURCE
 
 if TYPE_CHECKING:
@@ -94,6 +96,27 @@ def test_half_built_folders_are_no_programs(copied: Path) -> None:
     shutil.copytree(copied, copied.parent / f".{copied.name}-x")
     (copied.parent / "unrelated").mkdir()
     assert [program.folder for program in load_programs(copied.parent).values()] == [copied]
+
+
+def test_of_two_builds_at_once_the_first_to_finish_wins(
+    built: BuiltProgram, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build_after_the_other(folder: Path, _folders: object) -> None:
+        shutil.copytree(built.folder, tmp_path / built.folder.name)
+        (folder / "loser").touch()
+
+    monkeypatch.setattr(build, "_build_into", build_after_the_other)
+    assert build_program(SOURCE, tmp_path, [CIRCOMLIB]).program_id == built.program_id
+    assert [path.name for path in tmp_path.iterdir()] == [built.folder.name]
+
+
+@pytest.mark.parametrize("circuit", [SEGMENT, COMBINE])
+def test_the_solidity_verifier_holds_the_same_key(built: BuiltProgram, circuit: str) -> None:
+    raw = built.verifying_key(circuit)
+    words = [int.from_bytes(raw[i : i + 32], "big") for i in range(0, len(raw), 32)]
+    source = built.solidity_verifier_path(circuit).read_text()
+    body = source[source.index("function verifyingKey") : source.index("function verifyProof")]
+    assert [int(number) for number in re.findall(r"uint256\((\d{20,})\)", body)] == words
 
 
 def test_a_circuit_that_does_not_compile_is_named_and_leaves_nothing(
