@@ -9,7 +9,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.vectors import batch_vectors, certificate_vectors, eip712_vectors, merkle_vectors
+from tests.vectors import (
+    auction_vectors,
+    batch_vectors,
+    certificate_vectors,
+    eip712_vectors,
+    merkle_vectors,
+)
 
 FOLDER = Path(__file__).parent
 BUILDERS = {
@@ -17,6 +23,7 @@ BUILDERS = {
     "merkle.json": merkle_vectors.build,
     "batch.json": batch_vectors.build,
     "certificate.json": certificate_vectors.build,
+    "auction_thin.json": auction_vectors.build,
 }
 
 
