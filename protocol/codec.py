@@ -13,13 +13,14 @@ import msgspec
 from protocol.bounds import FRAME_LIMITS, MAX_ARRAY, MAX_FRAME, SIGNATURE_SIZES, fits
 from protocol.errors import LocalProtocolError, Rejection, RejectionReason
 from protocol.inputs import AnyInput, Input
-from protocol.messages import BODY_TYPES, WIRE_VERSION, Envelope, Kind
+from protocol.messages import BODY_TYPES, WIRE_VERSION, DecidedRound, Envelope, Kind
 
 _HEADER_SIZE: Final = 3
 _FRAME_ARRAY: Final = 0x95
 _KINDS: Final = {int(kind): kind for kind in Kind}
 _wire_encoder: Final = msgspec.msgpack.Encoder()
 _input_encoder: Final = msgspec.msgpack.Encoder()
+_decided_decoder: Final = msgspec.msgpack.Decoder(DecidedRound)
 _input_decoder: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(AnyInput)
 
 
@@ -84,6 +85,19 @@ def decode_input(raw: bytes) -> AnyInput:
     except ValueError as exc:
         raise LocalProtocolError(f"the journal holds something that is no input: {exc}") from exc
     return value
+
+
+def encode_decided(record: DecidedRound) -> bytes:
+    """A decided round as the store keeps it."""
+    return _wire_encoder.encode(record)
+
+
+def decode_decided(raw: bytes) -> DecidedRound:
+    """A decided round out of this node's own store; raises LocalProtocolError if it is none."""
+    try:
+        return _decided_decoder.decode(raw)
+    except ValueError as exc:
+        raise LocalProtocolError(f"the store holds something that is no round: {exc}") from exc
 
 
 def _check_header(frame: bytes) -> Kind:

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.bounds import FIELD_RULES, FRAME_LIMITS, MAX_FRAME, SIGNATURE_SIZES
-from protocol.codec import decode, decode_input, encode, encode_input
+from protocol.codec import (
+    decode,
+    decode_decided,
+    decode_input,
+    encode,
+    encode_decided,
+    encode_input,
+)
 from protocol.errors import LocalProtocolError, Rejection, RejectionReason
 from protocol.inputs import Operator, Proved, Received, TableOpened, Tick
 from protocol.messages import BODY_TYPES, Cancel, Envelope, Kind, Vote, Wire
@@ -226,3 +233,10 @@ def test_journal_inputs():
     assert all(left != right for left, right in pairwise(map(encode_input, inputs)))
     with pytest.raises(LocalProtocolError):
         decode_input(b"\x81\xa4type\xa4Nope")
+
+
+@given(s.decided_rounds())
+def test_stored_rounds(record):
+    assert decode_decided(encode_decided(record)) == record
+    with pytest.raises(LocalProtocolError):
+        decode_decided(encode_decided(record)[:-1])

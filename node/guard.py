@@ -1,0 +1,71 @@
+"""The signing guard: whatever happens, one statement for one slot.
+
+A statement is on disk before anyone sees it; asked again for a taken slot, after a restart too, the
+guard hands out the stored envelope byte for byte.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from protocol.bounds import SIGNATURE_SIZES
+from protocol.codec import decode, encode
+from protocol.eip712 import Domain, body_digest
+from protocol.errors import LocalProtocolError
+from protocol.messages import Envelope
+
+if TYPE_CHECKING:
+    from node.keys import NodeKeys
+    from node.store import Store
+    from protocol.effects import Publish
+    from protocol.types import Address
+
+
+class SigningGuard:
+    """The only holder of the signing keys while a node runs."""
+
+    def __init__(self, store: Store, keys: NodeKeys, domain: Domain, operator: Address) -> None:
+        self._store = store
+        self._keys = keys
+        self._domain = domain
+        self._operator = operator
+
+    async def sign(self, publish: Publish) -> Envelope:
+        """The one envelope of the effect's slot, stored.
+
+        Raises:
+            LocalProtocolError: the round was pruned, so what was said in it is no longer known.
+            StoreError: nothing was signed that anyone has seen.
+        """
+        slot = bytes([publish.kind]) + publish.slot
+        held = await self._store.statement(slot)
+        if held is None:
+            round_number = int(getattr(publish.body, "round", 0))
+            if 0 < round_number < await self._store.statement_floor():
+                raise LocalProtocolError(f"round {round_number} was pruned from the guard")
+            frame = await trio.to_thread.run_sync(self._frame, publish)
+            held = await self._store.claim_statement(slot, round_number, frame)
+        return decode(held)
+
+    def _frame(self, publish: Publish) -> bytes:
+        return encode(
+            Envelope(
+                kind=int(publish.kind),
+                sender=self._operator,
+                body=publish.body,
+                signature=self._signature(publish),
+            )
+        )
+
+    def _signature(self, publish: Publish) -> bytes:
+        match SIGNATURE_SIZES[publish.kind]:
+            case 96:
+                return self._keys.bls.sign(body_digest(self._domain, publish.kind, publish.body))
+            case 65:
+                return self._keys.session.sign(
+                    body_digest(self._domain, publish.kind, publish.body)
+                )
+            case _:
+                return b""

@@ -1,0 +1,51 @@
+"""The tables of the node's database, as numbered migrations; released ones never change."""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x70764E31
+"""Marks the file as ours, so that a wrong path is noticed."""
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE journal (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, -- never reused, also after a cut
+        record BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE snapshot (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        state BLOB NOT NULL,
+        statements INTEGER NOT NULL -- the last statement that the state has taken
+    ) STRICT;
+    CREATE TABLE statements (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        slot BLOB NOT NULL UNIQUE,
+        round INTEGER NOT NULL, -- 0: belongs to no round, never pruned
+        frame BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX statements_by_round ON statements(round);
+    CREATE TABLE statement_floor (round INTEGER NOT NULL) STRICT;
+    INSERT INTO statement_floor VALUES (0);
+    CREATE TABLE rounds (round INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;
+    CREATE TABLE requests (
+        request_id BLOB PRIMARY KEY,
+        at_ms INTEGER NOT NULL,
+        frame BLOB NOT NULL,
+        document TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX requests_by_time ON requests(at_ms);
+    CREATE TABLE events (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        at_ms INTEGER NOT NULL,
+        event TEXT NOT NULL,
+        fields TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE settlements (
+        sequence INTEGER PRIMARY KEY,
+        round INTEGER NOT NULL,
+        "transaction" BLOB,
+        gas_used INTEGER
+    ) STRICT;
+    """,
+)
