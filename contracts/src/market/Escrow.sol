@@ -88,11 +88,13 @@ abstract contract Escrow is IProofMarket, ReentrancyGuardTransient {
     /// @dev Takes `amount`, or all there is.
     /// @return collected At most `amount`.
     function _debit(address requester, uint256 amount) internal returns (uint256 collected) {
-        Account memory account = _accounts[requester];
-        collected = amount < account.balance ? amount : account.balance;
-        account.balance -= uint96(collected);
-        if (account.withdrawing > account.balance) account.withdrawing = account.balance;
-        _accounts[requester] = account;
+        Account storage account = _accounts[requester];
+        uint96 balance = account.balance;
+        uint96 withdrawing = account.withdrawing;
+        collected = amount < balance ? amount : balance;
+        balance -= uint96(collected);
+        account.balance = balance;
+        if (withdrawing > balance) account.withdrawing = balance;
     }
 
     function _deposit(address requester, uint256 amount) private {

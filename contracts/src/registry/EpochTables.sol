@@ -5,6 +5,8 @@ import {ICertificateVerifier} from "../interfaces/ICertificateVerifier.sol";
 import {IProverRegistry} from "../interfaces/IProverRegistry.sol";
 import {IAllocationManager, OperatorSet} from "../interfaces/eigenlayer/IAllocationManager.sol";
 import {Bls12381} from "../libraries/Bls12381.sol";
+import {DataContract} from "../libraries/DataContract.sol";
+import {TableCodec} from "../libraries/TableCodec.sol";
 import {OperatorDirectory} from "./OperatorDirectory.sol";
 
 /// @title Operator tables with stake weights, one per epoch, and the certificates that they back.
@@ -19,18 +21,11 @@ abstract contract EpochTables is OperatorDirectory, ICertificateVerifier {
     /// @dev How far back a block hash can be read.
     uint256 private constant BLOCKHASH_WINDOW = 256;
 
-    /// @dev Two to a slot.
-    struct Member {
-        uint32 keyId;
-        uint96 weight;
-    }
-
+    /// @param table Contract that holds the encoded table (TableCodec); the certificate check reads it and this slot.
     struct EpochRecord {
+        address table;
         uint48 frozenBlock;
         uint48 openedBlock;
-        uint16 size;
-        uint112 totalWeight;
-        bytes32[3] aggregatedKey;
         bytes32 seed;
         bytes32 tableHash;
     }
@@ -46,7 +41,6 @@ abstract contract EpochTables is OperatorDirectory, ICertificateVerifier {
 
     uint64 public currentEpoch;
     mapping(uint64 epoch => EpochRecord) private _epochs;
-    mapping(uint64 epoch => Member[]) private _members;
 
     /// @param epochBlocks At least 1.
     /// @param seedDelay At least 1 block, below the 256 of `blockhash`.
@@ -71,12 +65,10 @@ abstract contract EpochTables is OperatorDirectory, ICertificateVerifier {
             : current == 0 ? 0 : _epochs[current].openedBlock + EPOCH_BLOCKS;
         require(block.number >= due, NotDue(due));
 
-        (Entry[] memory entries, uint256 totalWeight) = _snapshot(epoch);
+        (Entry[] memory entries, bytes memory table, uint256 totalWeight) = _snapshot();
         bytes32 tableHash = keccak256(abi.encode(entries));
+        next.table = DataContract.store(table);
         next.frozenBlock = uint48(block.number);
-        next.size = uint16(entries.length);
-        next.totalWeight = uint112(totalWeight);
-        next.aggregatedKey = _sumOfKeys(entries);
         next.tableHash = tableHash;
         emit TableFrozen(epoch, entries.length, totalWeight, tableHash);
     }
@@ -104,15 +96,16 @@ abstract contract EpochTables is OperatorDirectory, ICertificateVerifier {
     {
         uint64 current = currentEpoch;
         require(epoch != 0 && epoch <= current && current - epoch <= 1, EpochNotAccepted(epoch, current));
-        EpochRecord storage table = _epochs[epoch];
-        uint256 lastBlock = table.frozenBlock + TABLE_LIFETIME;
+        EpochRecord storage record = _epochs[epoch];
+        address table = record.table;
+        uint256 lastBlock = record.frozenBlock + TABLE_LIFETIME;
         require(block.number <= lastBlock, TableExpired(epoch, lastBlock));
 
-        uint256 totalWeight = table.totalWeight;
-        bytes memory key = Bls12381.unpack(table.aggregatedKey);
+        (uint256 totalWeight, bytes32[3] memory aggregatedKey) = TableCodec.head(table);
+        bytes memory key = Bls12381.unpack(aggregatedKey);
         signedWeight = totalWeight;
         if (nonSigners.length != 0) {
-            (bytes memory absentKey, uint256 absentWeight) = _sumOfMembers(epoch, nonSigners);
+            (bytes memory absentKey, uint256 absentWeight) = _sumOfMembers(table, nonSigners);
             signedWeight -= absentWeight;
             Bls12381.subtractInPlace(key, absentKey);
         }
@@ -126,16 +119,21 @@ abstract contract EpochTables is OperatorDirectory, ICertificateVerifier {
         view
         returns (uint64 frozenBlock, uint64 openedBlock, bytes32 seed, uint256 totalWeight, uint256 size)
     {
-        EpochRecord storage table = _epochs[epoch];
-        return (table.frozenBlock, table.openedBlock, table.seed, table.totalWeight, table.size);
+        EpochRecord storage record = _epochs[epoch];
+        (frozenBlock, openedBlock, seed) = (record.frozenBlock, record.openedBlock, record.seed);
+        if (frozenBlock != 0) {
+            (totalWeight,) = TableCodec.head(record.table);
+            size = TableCodec.size(record.table);
+        }
     }
 
     /// @inheritdoc IProverRegistry
     function tableOf(uint64 epoch) external view returns (Entry[] memory entries) {
-        Member[] storage members = _members[epoch];
-        entries = new Entry[](members.length);
+        address table = _epochs[epoch].table;
+        entries = new Entry[](table == address(0) ? 0 : TableCodec.size(table));
         for (uint256 i; i < entries.length; ++i) {
-            entries[i] = _entry(members[i].keyId, members[i].weight);
+            (uint32 keyId, uint96 weight,) = TableCodec.row(table, i);
+            entries[i] = _entry(keyId, weight);
         }
     }
 
@@ -145,8 +143,9 @@ abstract contract EpochTables is OperatorDirectory, ICertificateVerifier {
     }
 
     /// @inheritdoc IProverRegistry
-    function aggregatedKeyOf(uint64 epoch) external view returns (bytes32[3] memory) {
-        return _epochs[epoch].aggregatedKey;
+    function aggregatedKeyOf(uint64 epoch) external view returns (bytes32[3] memory key) {
+        address table = _epochs[epoch].table;
+        if (table != address(0)) (, key) = TableCodec.head(table);
     }
 
     /// @inheritdoc IProverRegistry
@@ -156,24 +155,29 @@ abstract contract EpochTables is OperatorDirectory, ICertificateVerifier {
         return _weights(single)[0];
     }
 
-    function _snapshot(uint64 epoch) private returns (Entry[] memory entries, uint256 totalWeight) {
-        delete _members[epoch];
-        Member[] storage members = _members[epoch];
+    function _snapshot() private view returns (Entry[] memory entries, bytes memory table, uint256 totalWeight) {
         address[] memory candidates = _currentOperators();
         uint96[] memory weights = _weights(candidates);
         entries = new Entry[](candidates.length);
+        bytes memory keys = new bytes(Bls12381.G1_LENGTH);
+        bytes memory rows = new bytes(candidates.length * TableCodec.ROW_LENGTH);
         uint256 size;
         for (uint256 i; i < candidates.length; ++i) {
             if (weights[i] == 0) continue;
             uint32 keyId = _currentKeyId(candidates[i]);
-            members.push(Member(keyId, weights[i]));
-            entries[size++] = _entry(keyId, weights[i]);
+            Entry memory entry = _entry(keyId, weights[i]);
+            Bls12381.addInPlace(keys, entry.blsKey);
+            TableCodec.putRow(rows, size, keyId, weights[i], entry.blsKey);
+            entries[size++] = entry;
             totalWeight += weights[i];
         }
         require(size != 0, EmptyTable());
+        uint256 length = size * TableCodec.ROW_LENGTH;
         assembly ("memory-safe") {
             mstore(entries, size)
+            mstore(rows, length)
         }
+        table = abi.encodePacked(totalWeight, Bls12381.pack(keys), rows);
     }
 
     /// @dev Counts only stake that nobody is taking away already; what is taken away later stays slashable for the
@@ -207,32 +211,23 @@ abstract contract EpochTables is OperatorDirectory, ICertificateVerifier {
         });
     }
 
-    function _sumOfKeys(Entry[] memory entries) private view returns (bytes32[3] memory) {
-        bytes memory sum = new bytes(Bls12381.G1_LENGTH);
-        for (uint256 i; i < entries.length; ++i) {
-            Bls12381.addInPlace(sum, entries[i].blsKey);
-        }
-        return Bls12381.pack(sum);
-    }
-
     /// @dev Ascending positions make a second mention of one operator impossible.
-    function _sumOfMembers(uint64 epoch, bytes calldata positions)
+    function _sumOfMembers(address table, bytes calldata positions)
         private
         view
-        returns (bytes memory key, uint256 weight)
+        returns (bytes memory sum, uint256 sumOfWeights)
     {
         require(positions.length % 2 == 0, MalformedNonSigners());
-        Member[] storage members = _members[epoch];
-        uint256 size = members.length;
+        uint256 size = TableCodec.size(table);
         uint256 lowest;
-        key = new bytes(Bls12381.G1_LENGTH);
+        sum = new bytes(Bls12381.G1_LENGTH);
         for (uint256 i; i < positions.length; i += 2) {
             uint16 position = uint16(bytes2(positions[i:i + 2]));
             require(position >= lowest && position < size, InvalidNonSigner(position));
             lowest = uint256(position) + 1;
-            Member memory member = members[position];
-            weight += member.weight;
-            Bls12381.addInPlace(key, _record(member.keyId).blsKey);
+            (, uint96 weight, bytes32[3] memory key) = TableCodec.row(table, position);
+            sumOfWeights += weight;
+            Bls12381.addInPlace(sum, key);
         }
     }
 }

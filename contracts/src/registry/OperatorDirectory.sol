@@ -9,7 +9,7 @@ import {ProvernetTypes} from "../libraries/ProvernetTypes.sol";
 /// @dev Keys are append-only records with a global number, the key id; tables of past epochs go on naming them.
 abstract contract OperatorDirectory is IProverRegistry {
     /// @notice Bound on the size of a table, so that freezing one fits in a transaction (EIP-7825).
-    uint256 public constant MAX_OPERATORS = 200;
+    uint256 public constant MAX_OPERATORS = 160;
 
     uint256 private constant MAX_PEER_ID_LENGTH = 64;
     uint256 private constant MAX_MULTIADDRS_LENGTH = 1_024;

@@ -23,6 +23,11 @@ abstract contract MarketFixture is NetworkFixture {
         deployRegistry();
         registerOperators(count, 100 ether);
         openNextEpoch();
+        deployMarketOn(count);
+    }
+
+    /// @dev For a registry whose first `count` operators are in the open epoch's table.
+    function deployMarketOn(uint256 count) internal {
         operatorCount = count;
         feeToken = new TestToken("Fee", "FEE");
         market = new ProofMarket(IERC20(address(feeToken)), registry, GOVERNANCE, WITHDRAWAL_DELAY);

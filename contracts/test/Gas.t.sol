@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-3.0-or-later
+pragma solidity ^0.8.29;
+
+import {Batch, ProvernetTypes, Result} from "../src/libraries/ProvernetTypes.sol";
+import {MarketFixture} from "./support/MarketFixture.sol";
+import {MerkleTree} from "./support/MerkleTree.sol";
+
+/// @dev Gas of the workload of docs/contracts.md: 85 operators. Each figure is that of a whole transaction: its own
+/// (cold) storage accesses, 21,000 and calldata. Written to snapshots/ and bounded here.
+contract GasTest is MarketFixture {
+    uint256 private constant OPERATORS = 85;
+    /// @dev EIP-7825.
+    uint256 private constant TRANSACTION_LIMIT = 16_777_216;
+    bytes32 private constant ROOT = keccak256("root");
+
+    address private newcomer = operatorAt(OPERATORS);
+
+    function setUp() public {
+        deployRegistry();
+        registerOperators(OPERATORS, 100 ether);
+        openNextEpoch();
+        deployMarketOn(OPERATORS);
+        becomeOperator(newcomer, 100 ether);
+        mine(ALLOCATION_CONFIGURATION_DELAY + 1);
+        admit(newcomer);
+        for (uint256 i; i < 1_024; ++i) {
+            fund(_requester(i), 1 ether);
+        }
+        // Fees, treasury and sequence are not zero in normal life.
+        settle(keccak256("first"), 1, debit(_requester(0), 2));
+    }
+
+    function test_OneResult() public {
+        _report("settle, 1 result", _settle(1, 0), 255_000);
+    }
+
+    function test_EightRequesters() public {
+        _report("settle, 8 requesters", _settle(8, 0), 33_000 * 8 + 60_000);
+    }
+
+    function test_ThirtyTwoRequesters() public {
+        _report("settle, 32 requesters", _settle(32, 0), 450 * 1_024);
+    }
+
+    function test_ManyRequesters() public {
+        _report("settle, 1,024 requesters", _settle(1_024, 0), TRANSACTION_LIMIT);
+    }
+
+    function test_FiveNonSigners() public {
+        _report("settle, 1 result, 5 non-signers", _settle(1, 5), 255_000 + 5 * 10_000);
+    }
+
+    function test_TwentyEightNonSigners() public {
+        _report("settle, 1 result, 28 non-signers", _settle(1, 28), 255_000 + 28 * 10_000);
+    }
+
+    function test_CertificateAlone() public {
+        bytes memory signature = certify(ROOT, 0, OPERATORS);
+        _cool();
+        uint256 before = gasleft();
+        registry.checkCertificate(1, ROOT, signature, "");
+        _report("checkCertificate, all sign (call)", before - gasleft(), 175_000);
+    }
+
+    function test_FreezeAndOpen() public {
+        mine(EPOCH_BLOCKS);
+        uint256 used = _transaction(address(registry), abi.encodeCall(registry.freezeTable, ()));
+        _report("freezeTable, 85 operators", used, TRANSACTION_LIMIT / 2);
+        mine(TABLE_SEED_DELAY + 1);
+        _report("openEpoch", _transaction(address(registry), abi.encodeCall(registry.openEpoch, ())), 150_000);
+    }
+
+    function test_Registration() public {
+        bytes memory data = abi.encode(keysOf(OPERATORS));
+        _cool();
+        uint256 before = gasleft();
+        join(newcomer, address(registry), data);
+        _report("registerForOperatorSets (call)", before - gasleft(), 1_000_000);
+    }
+
+    function test_ReadAResult() public {
+        Result[] memory results = new Result[](1_020);
+        bytes[] memory claims = new bytes[](1_020);
+        for (uint256 i; i < results.length; ++i) {
+            results[i] = resultOf(keccak256(abi.encode(i)), uint64(NOW));
+            claims[i] = abi.encode(uint256(7), uint256(1_000), uint256(64));
+        }
+        bytes32[] memory leaves = leavesOf(results, claims);
+        settle(MerkleTree.rootOf(leaves), 0, "");
+        bytes32[] memory proof = MerkleTree.proofOf(leaves, 777);
+        _cool();
+        uint256 before = gasleft();
+        check(market.verifyInclusion(2, leaves[777], proof, 777), "included");
+        _report("verifyInclusion of 1,024 leaves (call)", before - gasleft(), 12_000);
+
+        bytes memory data = abi.encodeCall(market.record, (2, results[777], claims[777], proof, 777));
+        _report("record, 96-byte claim", _transaction(address(market), data), 350_000);
+    }
+
+    function _settle(uint256 requesters, uint256 absent) private returns (uint256) {
+        bytes memory debits;
+        for (uint256 i; i < requesters; ++i) {
+            debits = bytes.concat(debits, debit(_requester(i), 0.001 ether));
+        }
+        Batch memory header = batchOf(ROOT, uint128(requesters * 0.0009 ether), debits);
+        bytes memory signature = certify(digestOf(header), absent, OPERATORS);
+        bytes memory data = abi.encodeCall(market.settle, (header, debits, signature, positions(0, absent)));
+        uint256 used = _transaction(address(market), data);
+        check(used < TRANSACTION_LIMIT, "limit of a transaction");
+        return used;
+    }
+
+    /// @dev EIP-2028 prices of the calldata; the floor of EIP-7623 lies far below what is executed.
+    function _transaction(address to, bytes memory data) private returns (uint256 used) {
+        _cool();
+        used = 21_000;
+        for (uint256 i; i < data.length; ++i) {
+            used += data[i] == 0 ? 4 : 16;
+        }
+        uint256 before = gasleft();
+        (bool done,) = to.call(data);
+        used += before - gasleft();
+        check(done, "call");
+    }
+
+    function _report(string memory name, uint256 used, uint256 most) private {
+        vm.snapshotValue(name, used);
+        check(used <= most, string.concat(name, ": ", vm.toString(used), " gas"));
+    }
+
+    function _cool() private {
+        vm.cool(address(registry));
+        if (address(market) != address(0)) vm.cool(address(market));
+    }
+
+    function _requester(uint256 index) private pure returns (address) {
+        return address(uint160(0x10000000000000000000000000000000000 + index * 0x1010101));
+    }
+}
