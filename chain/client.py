@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -38,6 +39,8 @@ BlockTag = int | str
 
 _MAX_ANSWER: Final = 32 * 2**20
 _MAX_BATCH: Final = 200
+_MAX_DEPTH: Final = 32
+_NESTING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]')
 _BACK_OFF_S: Final = (0.1, 0.4)
 _REVERT_CODE: Final = 3
 # What endpoints write into the message of an error; there is no common number for these.
@@ -93,9 +96,9 @@ class ChainClient:
             if not isinstance(answers, list) or len(answers) != len(part):
                 # A single object is how an endpoint refuses a batch as a whole.
                 raise BadResponseError(f"{self.url} did not answer a batch with a batch")
-            by_id = {a.get("id"): a for a in answers if isinstance(a, dict)}
+            by_id = {str(a.get("id")): a for a in answers if isinstance(a, dict)}
             for call, request in zip(part, requests, strict=True):
-                results.append(_result(by_id.get(request["id"]), request["id"], call.method))
+                results.append(_result(by_id.get(str(request["id"])), request["id"], call.method))
         return results
 
     async def chain_id(self) -> int:
@@ -191,9 +194,9 @@ class ChainClient:
                 "POST", self.url, content=content, headers=headers
             ) as response:
                 async for chunk in response.aiter_bytes():
-                    received += chunk
-                    if len(received) > _MAX_ANSWER:
-                        raise BadResponseError(f"{self.url} sent more than {_MAX_ANSWER} bytes")
+                    # Read to the end or to the deadline, but keep no more: httpx's nested
+                    # generators can not be left early without a complaint of trio.
+                    received += chunk[: _MAX_ANSWER + 1 - len(received)]
                 status = response.status_code
         except httpx.InvalidURL as exc:
             raise UnreachableError(f"{self.url} is no URL") from exc
@@ -201,9 +204,11 @@ class ChainClient:
             raise UnreachableError(f"{self.url}: {type(exc).__name__} {exc}".rstrip()) from exc
         if status >= 500 or status == 429:
             raise UnreachableError(f"{self.url} answers with HTTP status {status}")
+        if len(received) > _MAX_ANSWER:
+            raise BadResponseError(f"{self.url} sent more than {_MAX_ANSWER} bytes")
         try:
-            return msgspec.json.decode(bytes(received))
-        except (msgspec.DecodeError, RecursionError) as exc:
+            return _decoded(bytes(received))
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise BadResponseError(f"{self.url} sent no JSON (HTTP status {status})") from exc
 
 
@@ -241,6 +246,18 @@ def log_filter(first: int, last: int, addresses: Sequence[bytes]) -> dict[str, o
     """The parameter of `eth_getLogs`."""
     where = [hexed(address) for address in addresses]
     return {"fromBlock": hex(first), "toBlock": hex(last), "address": where}
+
+
+def _decoded(raw: bytes) -> Any:
+    # A decoder recurses on the C stack, and its guard is Python's recursion limit, which py_ecc
+    # raises to 100,000 when something imports it: deep nesting would then kill the process.
+    if raw.count(b"[") + raw.count(b"{") > _MAX_DEPTH:
+        depth = 0
+        for token in _NESTING.finditer(raw):
+            depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
+            if depth > _MAX_DEPTH:
+                raise BadResponseError(f"an answer nests deeper than {_MAX_DEPTH}")
+    return msgspec.json.decode(raw)
 
 
 def _result(answer: object, number: int, method: str) -> Any:
