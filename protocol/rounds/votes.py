@@ -104,7 +104,6 @@ def sign_commit(turn: Turn) -> None:
 def hear_commit(turn: Turn, envelope: Envelope, body: Commit) -> None:
     """Keep a COMMIT; which batch digest is the true one only own execution tells."""
     state = turn.state
-    turn.heard_own(slot_of(Kind.COMMIT, body), envelope)
     state.announced.add(envelope.sender)
     heard = CommitBallot(body.value, body.batch, envelope.signature)
     known = state.commits.get(envelope.sender, ())
@@ -113,6 +112,9 @@ def hear_commit(turn: Turn, envelope: Envelope, body: Commit) -> None:
     if state.batches.get(body.value, body.batch) != body.batch:
         turn.record("commit_refused", operator=envelope.sender.hex())
         return
+    if body.value in state.batches:
+        # Not before: anyone can wrap a PREPARE of ours into a COMMIT that passes ingress.
+        turn.heard_own(slot_of(Kind.COMMIT, body), envelope)
     state.commits[envelope.sender] = (*known, heard)[-MAX_COMMITS_PER_SENDER:]
 
 

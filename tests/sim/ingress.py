@@ -1,0 +1,77 @@
+"""The simulator's way in: what passes here is what a node's ingress would let through."""
+
+from __future__ import annotations
+
+from protocol import codec
+from protocol.eip712 import Domain, signed_digest, vote_digest
+from protocol.errors import Rejection
+from protocol.messages import Batches, Certificate, Envelope, Kind, Proposal, Status, Timeout
+from protocol.rotation import OperatorTable
+from tests.sim.crypto import HashCrypto
+
+BLS_KINDS = frozenset({Kind.PREPARE, Kind.LOCK, Kind.COMMIT})
+ANYBODY = frozenset({Kind.CANCEL, Kind.REQUEST})
+
+
+class Ingress:
+    """Checks each frame once for the whole world: all nodes share the operator table."""
+
+    def __init__(self, table: OperatorTable, domain: Domain) -> None:
+        self.table = table
+        self.domain = domain
+        self.crypto = HashCrypto()
+        self._known: dict[bytes, Envelope | None] = {}
+
+    def admit(self, frame: bytes) -> Envelope | None:
+        if frame not in self._known:
+            try:
+                envelope = codec.decode(frame)
+            except Rejection:
+                self._known[frame] = None
+            else:
+                self._known[frame] = envelope if self._sound(envelope) else None
+        return self._known[frame]
+
+    def _sound(self, envelope: Envelope) -> bool:
+        kind = Kind(envelope.kind)
+        position = self.table.position_of(envelope.sender)
+        if position is None and kind not in ANYBODY:
+            return False
+        if kind in BLS_KINDS:
+            key = self.table.operators[position or 0].bls_key
+            signed = signed_digest(self.domain, envelope)
+            if not self.crypto.verify(key, signed, envelope.signature):
+                return False
+        elif kind < Kind.CERTIFICATE:
+            signed = signed_digest(self.domain, envelope)
+            if self.crypto.recover(signed, envelope.signature) != envelope.sender:
+                return False
+        return all(self._certificate(held) for held in _certificates(envelope))
+
+    def _certificate(self, held: Certificate) -> bool:
+        if held.kind != Kind.COMMIT:
+            place = (held.epoch, held.round, held.view, held.value)
+            if held.digest != vote_digest(self.domain, Kind(held.kind), *place):
+                return False
+        rows = self.table.operators
+        if any(place >= len(rows) for place in held.non_signers):
+            return False
+        signers = [row for place, row in enumerate(rows) if place not in held.non_signers]
+        keys = [row.bls_key for row in signers]
+        return self.table.quorum(sum(row.weight for row in signers)) and (
+            self.crypto.verify_aggregate(keys, held.digest, held.signature)
+        )
+
+
+def _certificates(envelope: Envelope) -> list[Certificate]:
+    match envelope.body:
+        case Certificate() as held:
+            return [held]
+        case Proposal(prepare=held) | Timeout(prepare=held):
+            return [] if held is None else [held]
+        case Status(prepare=prepare, lock=lock):
+            return [held for held in (prepare, lock) if held is not None]
+        case Batches(rounds=rounds):
+            return [record.certificate for record in rounds]
+        case _:
+            return []

@@ -1,0 +1,167 @@
+"""What faulty operators do. All of them collude, and know each other's keys but nobody else's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from random import Random
+
+import msgspec
+
+from protocol import codec
+from protocol.effects import Broadcast, Effect, Publish
+from protocol.eip712 import body_digest, digest, value_digest
+from protocol.messages import (
+    BidList,
+    Certificate,
+    Commit,
+    Envelope,
+    Kind,
+    Proposal,
+    Value,
+    Vote,
+)
+from protocol.rounds.lists import sets_of
+from tests.sim.toy import ToyMachine
+from tests.sim.world import Shell, World, signed_envelope
+
+HABITS = ("mute", "split", "double_vote", "stale", "selective", "wrap", "two_lists", "hoard")
+
+
+@dataclass
+class Mischief:
+    """The habits of this run's faulty operators."""
+
+    habits: frozenset[str]
+    rng: Random
+
+    def __call__(self, world: World, shell: Shell, effect: Effect) -> list[Effect] | None:
+        """Effects instead of the one that an honest machine wants; None: leave it."""
+        if not isinstance(effect, Publish):
+            return None
+        body = effect.body
+        match body:
+            case Proposal() if "mute" in self.habits and self.rng.random() < 0.5:
+                return []
+            case Proposal():
+                return self._propose(world, shell, body)
+            case BidList() if "two_lists" in self.habits:
+                self._split_send(world, shell, self._two_lists(world, shell, body))
+                return []
+            case Vote() if effect.kind is Kind.LOCK and "hoard" in self.habits:
+                # Only one node learns of it: its LockCert stays alone.
+                envelope = _sign(world, shell, Kind.LOCK, body)
+                self._send(world, shell, self.rng.randrange(len(world.nodes)), envelope)
+                return []
+            case Vote() if effect.kind is Kind.PREPARE and "wrap" in self.habits:
+                self._wrap(world, shell)
+        if "selective" in self.habits and effect.kind != Kind.STATUS:
+            envelope = _sign(world, shell, effect.kind, body)
+            for target in range(len(world.nodes)):
+                if target == shell.index or self.rng.random() < 0.5:
+                    self._send(world, shell, target, envelope)
+            return []
+        return None
+
+    def _propose(self, world: World, shell: Shell, body: Proposal) -> list[Effect] | None:
+        bodies = [body]
+        fresh = _other_value(shell, self.rng)
+        if "stale" in self.habits and fresh is not None:
+            # A fresh Value although a certificate is known.
+            bodies = [replace_proposal(body, fresh)]
+        if "split" in self.habits and fresh is not None:
+            bodies.append(replace_proposal(body, fresh))
+        if bodies == [body]:
+            return None
+        signed = [_sign(world, shell, Kind.PROPOSAL, each) for each in bodies]
+        self._split_send(world, shell, signed)
+        if "double_vote" in self.habits:
+            for each in bodies:
+                value = value_digest(world.ingress.domain, each.value)
+                vote = Vote(each.epoch, each.round, each.view, value)
+                for accomplice in world.nodes:
+                    if accomplice.honest:
+                        continue
+                    for kind in (Kind.PREPARE, Kind.LOCK):
+                        world.broadcast(accomplice.index, _sign(world, accomplice, kind, vote))
+        return []
+
+    def _two_lists(self, world: World, shell: Shell, body: BidList) -> list[Envelope]:
+        other = msgspec.structs.replace(body, bids=body.bids[1:], outcomes=body.outcomes[1:])
+        if other == body:
+            other = msgspec.structs.replace(body, bids=(bytes(31) + b"\x02",))
+        return [_sign(world, shell, Kind.BID_LIST, each) for each in (body, other)]
+
+    def _split_send(self, world: World, shell: Shell, envelopes: list[Envelope]) -> None:
+        """Each node gets one of the envelopes, some get both."""
+        for target in range(len(world.nodes)):
+            chosen = [self.rng.choice(envelopes)]
+            if target == shell.index or self.rng.random() < 0.2:
+                chosen = envelopes
+            for envelope in chosen:
+                self._send(world, shell, target, envelope)
+
+    def _wrap(self, world: World, shell: Shell) -> None:
+        """Pass PREPAREs, and their certificate, off as COMMITs of somebody else."""
+        machine = _toy(shell)
+        state = machine.round
+        for view, tally in state.prepares.items():
+            for sender, ballot in tally.items():
+                vote = Vote(state.epoch, state.round, view, ballot.value)
+                signed = body_digest(world.ingress.domain, Kind.PREPARE, vote)
+                commit = Commit(state.epoch, state.round, ballot.value, signed)
+                world.broadcast(
+                    shell.index, Envelope(Kind.COMMIT, sender, commit, ballot.signature)
+                )
+        held = state.valid
+        if held is not None:
+            wrapped = msgspec.structs.replace(held, kind=int(Kind.COMMIT), view=0)
+            assert isinstance(wrapped, Certificate)
+            world.broadcast(shell.index, Envelope(Kind.CERTIFICATE, machine.address, wrapped, b""))
+
+    def _send(self, world: World, shell: Shell, target: int, envelope: Envelope) -> None:
+        frame = codec.encode(envelope)
+        delay = 0 if target == shell.index else world.rng.randint(*world.links.delay_ms)
+        if target == shell.index or world.links.open(shell.index, target):
+            world.at(world.now_ms + delay, lambda: world.receive(target, frame))
+
+
+def replace_proposal(body: Proposal, value: Value) -> Proposal:
+    return msgspec.structs.replace(body, value=value, prepare=None)
+
+
+def _other_value(shell: Shell, rng: Random) -> Value | None:
+    """A valid fresh Value out of another choice of the lists that this node holds."""
+    machine = _toy(shell)
+    state, ctx = machine.round, machine.ctx
+    choice = dict(state.first_lists)
+    for list_id, signed in state.lists.items():
+        if rng.random() < 0.5:
+            choice[signed.body.member] = list_id
+    members = sorted(choice)
+    rng.shuffle(members)
+    members = members[: rng.randint(ctx.enough_lists, max(ctx.enough_lists, len(members)))]
+    if len(members) < ctx.enough_lists:
+        return None
+    lists = [state.lists[choice[member]].body for member in members]
+    bids, outcomes = sets_of(lists, ctx.enough_lists)
+    return Value(
+        epoch=state.epoch,
+        round=state.round,
+        parent=state.parent,
+        lists=tuple(sorted(digest(ctx.domain, body) for body in lists)),
+        bids=bids,
+        outcomes=outcomes,
+        evidence=(),
+        next_epoch=1,
+    )
+
+
+def _sign(world: World, shell: Shell, kind: Kind, body) -> Envelope:  # type: ignore[no-untyped-def]
+    """Sign without any guard."""
+    signed = body_digest(world.ingress.domain, kind, body)
+    return signed_envelope(shell.machine.address, kind, body, signed)
+
+
+def _toy(shell: Shell) -> ToyMachine:
+    assert isinstance(shell.machine, ToyMachine)
+    return shell.machine

@@ -1,0 +1,292 @@
+"""One simulated run: a seed draws the network, its faults and its load; invariants judge the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from eth_hash.auto import keccak
+
+from protocol import codec
+from protocol.effects import Broadcast, CheckProof, Effect
+from protocol.eip712 import Domain, body_digest
+from protocol.inputs import ClockJudged, Operator, ProofChecked, Received
+from protocol.messages import Cancel, Kind
+from protocol.params import DEVNET, ProtocolParams
+from protocol.rotation import OperatorTable, tolerated
+from protocol.round import context
+from protocol.types import Address, Hash
+from tests.sim.crypto import HashCrypto, address_of, bls_key_of
+from tests.sim.ingress import Ingress
+from tests.sim.mischief import HABITS, Mischief
+from tests.sim.toy import ToyMachine
+from tests.sim.world import Links, Shell, Violation, World, signed_envelope
+
+PARAMS: ProtocolParams = DEVNET
+VIEW_MS = PARAMS.view_ms
+LIVENESS_VIEWS = 16
+"""After the network is good and the last id is known: views until everything is decided."""
+QUIET_VIEWS = 8
+"""Then: views until nobody says anything any more."""
+DOMAIN = Domain(31337, Address(b"\x11" * 20))
+
+
+@dataclass
+class Result:
+    seed: int
+    rounds: int = 0
+    views: int = 0
+    """From the last id to the decision of everything, rounded up."""
+    messages: int = 0
+    faults: str = ""
+    failure: str | None = None
+    trace: list[str] = field(default_factory=list)
+
+
+def make_table(weights: list[int], seed: bytes) -> OperatorTable:
+    """Operators op0, op1 ... with these weights."""
+    rows = []
+    for place, weight in enumerate(weights):
+        address = address_of(f"op{place}")
+        rows.append(
+            Operator(
+                operator=address,
+                session=address,
+                bls_key=bls_key_of(address),
+                sealing_key=bytes(32),
+                peer_id="",
+                multiaddrs=(),
+                weight=weight,
+            )
+        )
+    return OperatorTable(1, Hash(seed), tuple(rows))
+
+
+def toy_shells(table: OperatorTable, ingress: Ingress, faulty: frozenset[int]) -> list[Shell]:
+    """One shell per operator of the table, over the toy application."""
+
+    def shell(place: int) -> Shell:
+        me = Address(table.operators[place].operator)
+        ctx = context(me, table, 0, PARAMS, ingress.domain, HashCrypto())
+        return Shell(place, lambda: ToyMachine(ctx, ingress), honest=place not in faulty)
+
+    return [shell(place) for place in range(len(table.operators))]
+
+
+def item_frame(domain: Domain, item: bytes) -> bytes:
+    """An id as its owner signs it."""
+    body = Cancel(item)
+    signed = body_digest(domain, Kind.CANCEL, body)
+    return codec.encode(signed_envelope(address_of("owner"), Kind.CANCEL, body, signed))
+
+
+def answer_checks(world: World, shell: Shell, effect: Effect) -> None:
+    """The toy's outside: a check of an outcome ends after a while, if the process still runs."""
+    if isinstance(effect, CheckProof):
+        answer = ProofChecked(effect.digest, True, "")
+        delay = world.rng.randint(1, 80)
+        machine = shell.machine
+
+        def done() -> None:
+            if shell.machine is machine:
+                world.deliver(shell.index, answer)
+
+        world.at(world.now_ms + delay, done)
+
+
+class Run:
+    """Draws everything from the seed, runs it, and judges."""
+
+    def __init__(self, seed: int, table_type: type[OperatorTable] = OperatorTable) -> None:
+        self.seed = seed
+        self.rng = Random(seed)
+        rng = self.rng
+        size = rng.choice((1, 2, 4, 4, 4, 4, 5, 7))
+        weights = [100] * size
+        if rng.random() < 0.3 and size >= 4:
+            weights = [rng.randint(80, 120) for _ in range(size)]
+        drawn = make_table(weights, keccak(b"seed" + seed.to_bytes(8, "big")))
+        self.table = table_type(drawn.epoch, drawn.seed, drawn.operators)
+        self.faulty = self._draw_faulty(size)
+        self.ingress = Ingress(self.table, DOMAIN)
+        habits = frozenset(habit for habit in HABITS if rng.random() < 0.4)
+        self.mischief = Mischief(habits, rng)
+        self.world = World(
+            toy_shells(self.table, self.ingress, self.faulty),
+            self.ingress,
+            rng,
+            outside=answer_checks,
+            interfere=self.mischief,
+        )
+        self.dead = frozenset(i for i in self.faulty if rng.random() < 0.3)
+        self.gst_ms = rng.choice((0, 4, 8)) * VIEW_MS
+        self.items: set[bytes] = set()
+        self.last_item_ms = 0
+
+    def honest(self) -> list[Shell]:
+        return [shell for shell in self.world.nodes if shell.honest]
+
+    def go(self) -> Result:
+        result = Result(self.seed, faults=self._summary())
+        try:
+            self._plan()
+            self._until_decided(result)
+            self._until_quiet()
+            self._judge()
+        except (Violation, AssertionError) as exc:
+            result.failure = f"{type(exc).__name__}: {exc}"
+            result.trace = list(self.world.trace)
+        result.rounds = max(len(shell.machine.decisions()) for shell in self.honest())
+        result.messages = self.world.sent
+        return result
+
+    # ------------------------------------------------------------------ plan
+
+    def _draw_faulty(self, size: int) -> frozenset[int]:
+        most = tolerated(size)
+        count = self.rng.choice((0, most, most))
+        chosen = frozenset(self.rng.sample(range(size), count))
+        stake = sum(self.table.operators[i].weight for i in chosen)
+        return chosen if 3 * stake < self.table.total else frozenset()
+
+    def _summary(self) -> str:
+        return (
+            f"N={len(self.world.nodes)} faulty={sorted(self.faulty)} dead={sorted(self.dead)} "
+            f"habits={sorted(self.mischief.habits)} gst={self.gst_ms}"
+        )
+
+    def _plan(self) -> None:
+        world, rng = self.world, self.rng
+        for shell in world.nodes:
+            shell.skew_ms = rng.randint(0, PARAMS.clock_bound_ms)
+            if shell.index in self.dead:
+                shell.alive = False
+        if self.gst_ms:
+            self._plan_trouble()
+        world.at(self.gst_ms, self._heal)
+        for _ in range(rng.randint(1, 8)):
+            self._plan_item(rng.randint(0, self.gst_ms + 3 * VIEW_MS))
+        # The last one makes a laggard hear that it is late.
+        self._plan_item(self.gst_ms + 4 * VIEW_MS)
+
+    def _plan_item(self, at_ms: int) -> None:
+        item = keccak(self.rng.randbytes(8))
+        self.items.add(item)
+        self.last_item_ms = max(self.last_item_ms, at_ms)
+        frame = item_frame(DOMAIN, item)
+        late = at_ms >= self.gst_ms + 4 * VIEW_MS
+        honest = [shell.index for shell in self.honest()]
+        at = honest if late else self.rng.sample(honest, self.rng.randint(1, len(honest)))
+        for index in at:
+            self._hand_in(index, frame, at_ms + self.rng.randint(0, 20))
+
+    def _hand_in(self, index: int, frame: bytes, at_ms: int) -> None:
+        """An owner keeps trying while the node is down."""
+
+        def hand_in() -> None:
+            if self.world.nodes[index].alive:
+                self.world.deliver(index, Received(frame))
+            else:
+                self._hand_in(index, frame, self.world.now_ms + 200)
+
+        self.world.at(at_ms, hand_in)
+
+    def _plan_trouble(self) -> None:
+        world, rng = self.world, self.rng
+        world.links.drop = rng.choice((0.0, 0.1, 0.3, 0.5))
+        world.links.duplicate = rng.choice((0.0, 0.2))
+        world.links.delay_ms = rng.choice(((1, 90), (1, 400), (1, 1_500)))
+        everyone = range(len(world.nodes))
+        for _ in range(rng.randint(0, 3)):
+            left = frozenset(i for i in everyone if rng.random() < 0.5)
+            groups = (left, frozenset(everyone) - left)
+            at = rng.randint(0, self.gst_ms - 1)
+            world.at(at, lambda groups=groups: setattr(world.links, "groups", groups))
+            until = min(self.gst_ms, at + rng.randint(200, 2 * VIEW_MS))
+            world.at(until, lambda: setattr(world.links, "groups", ()))
+        for _ in range(rng.randint(0, 6)):
+            index = rng.randrange(len(world.nodes))
+            at = rng.randint(0, self.gst_ms - 1)
+            back = min(self.gst_ms, at + rng.randint(1, 3_000))
+            effects = rng.randint(0, 40)
+            world.at(at, lambda i=index, e=effects: self._doom(i, e))
+            world.at(back, lambda i=index: self._revive(i))
+        if rng.random() < 0.2:
+            index = rng.randrange(len(world.nodes))
+            world.at(rng.randint(0, self.gst_ms), lambda: world.deliver(index, ClockJudged(False)))
+            world.at(self.gst_ms, lambda: world.deliver(index, ClockJudged(True)))
+
+    def _doom(self, index: int, effects: int) -> None:
+        if self.world.nodes[index].alive:
+            self.world.nodes[index].crash_after = effects
+
+    def _revive(self, index: int) -> None:
+        self.world.nodes[index].crash_after = None
+        if index not in self.dead:
+            self.world.restart(index)
+
+    def _heal(self) -> None:
+        lossy = self.rng.random() < 0.3
+        self.world.links = Links(
+            delay_ms=(1, PARAMS.gossip_bound_ms), drop=0.03 if lossy else 0.0, duplicate=0.02
+        )
+        for shell in self.world.nodes:
+            self._revive(shell.index)
+        if self.gst_ms:
+            # What the owners' nodes hold reaches everybody again: the toy has no other anti-entropy.
+            self._spread()
+
+    def _spread(self) -> None:
+        for shell in self.honest():
+            machine = shell.machine
+            assert isinstance(machine, ToyMachine)
+            for frame in machine.app.items.values():
+                for index in range(len(self.world.nodes)):
+                    self.world.at(
+                        self.world.now_ms + self.rng.randint(1, 50),
+                        lambda i=index, f=frame: self.world.receive(i, f),
+                    )
+
+    # ------------------------------------------------------------------ judgement
+
+    def _until_decided(self, result: Result) -> None:
+        limit = max(self.last_item_ms, self.gst_ms) + LIVENESS_VIEWS * VIEW_MS
+        self.world.run(limit, self._everything_decided)
+        if not self._everything_decided():
+            raise Violation("not everything that honest nodes hold was decided in time")
+        passed = self.world.now_ms - max(self.last_item_ms, self.gst_ms)
+        result.views = -(-passed // VIEW_MS)
+
+    def _everything_decided(self) -> bool:
+        for shell in self.honest():
+            machine = shell.machine
+            assert isinstance(machine, ToyMachine)
+            if not self.items.issubset(machine.app.done):
+                return False
+        return True
+
+    def _until_quiet(self) -> None:
+        self.world.run(self.world.now_ms + QUIET_VIEWS * VIEW_MS)
+        if not self.world.quiet and not self.faulty:
+            raise Violation("the idle network is not silent")
+
+    def _judge(self) -> None:
+        histories = {shell.index: shell.machine.decisions() for shell in self.honest()}
+        longest = max(histories.values(), key=len)
+        for index, history in histories.items():
+            if history != longest[: len(history)]:
+                raise Violation(f"fork: node {index} decided something else")
+            if len(history) != len(longest):
+                raise Violation(f"node {index} stopped at round {len(history)}")
+        apps = []
+        for shell in self.honest():
+            machine = shell.machine
+            assert isinstance(machine, ToyMachine)
+            apps.append(machine.app.done)
+        if any(done != apps[0] for done in apps):
+            raise Violation("honest nodes differ in what was decided when")
+
+
+def run_seed(seed: int, table_type: type[OperatorTable] = OperatorTable) -> Result:
+    """Run one seed to its end."""
+    return Run(seed, table_type).go()

@@ -1,0 +1,211 @@
+"""A toy application: 32-byte ids appear somewhere, spread, and are decided in rounds.
+
+An id travels as a Cancel. Half of the ids are outcomes: a node lists and accepts one only after its
+own check of it ended.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from eth_hash.auto import keccak
+
+from protocol import codec
+from protocol.effects import Broadcast, CheckProof, Effect, SendTo, ServeBatches
+from protocol.eip712 import value_digest
+from protocol.errors import RejectionReason
+from protocol.inputs import AnyInput, ClockJudged, ProofChecked, Received
+from protocol.messages import (
+    Batches,
+    BidList,
+    Cancel,
+    Envelope,
+    Fetch,
+    FetchBatches,
+    Kind,
+    Value,
+)
+from protocol.round import (
+    Missing,
+    Phase,
+    RoundContext,
+    decode_state,
+    encode_state,
+    fresh,
+    lookup,
+    next_deadline_ms,
+    next_round,
+    resume,
+    step,
+)
+from protocol.types import ZERO_HASH, Address, Hash
+from tests.sim.ingress import Ingress
+
+
+class ToyState(msgspec.Struct):
+    round: bytes
+    items: dict[bytes, bytes]
+    """Id -> frame."""
+    checked: set[bytes]
+    done: dict[bytes, int]
+    """Id -> round that decided it."""
+    history: list[tuple[bytes, bytes]]
+    clock_fine: bool
+
+
+def is_outcome(item: bytes) -> bool:
+    return item[-1] % 2 == 1
+
+
+class ToyApp:
+    """`Application` over plain sets; every answer is a function of them."""
+
+    def __init__(self, ctx: RoundContext) -> None:
+        self.ctx = ctx
+        self.items: dict[bytes, bytes] = {}
+        self.checked: set[bytes] = set()
+        self.done: dict[bytes, int] = {}
+        self.history: list[tuple[bytes, bytes]] = []
+        self.clock_fine = True
+
+    def open_items(self) -> list[bytes]:
+        ready = (item for item in self.items if not is_outcome(item) or item in self.checked)
+        return [item for item in ready if item not in self.done]
+
+    def listable(self) -> tuple[tuple[Hash, ...], tuple[Hash, ...]]:
+        items = [Hash(item) for item in self.open_items()]
+        bids = tuple(item for item in items if not is_outcome(item))
+        return bids, tuple(item for item in items if is_outcome(item))
+
+    def pending(self) -> bool:
+        return bool(self.open_items())
+
+    def next_epoch(self) -> int:
+        return 1
+
+    def may_vote(self) -> RejectionReason | None:
+        return None if self.clock_fine else RejectionReason.CLOCK_OFF
+
+    def judge(self, value: Value) -> Missing | RejectionReason | None:
+        named = (*value.bids, *value.outcomes)
+        missing = tuple(Hash(item) for item in named if item not in self.items)
+        if missing:
+            return Missing(missing)
+        if any(item in self.done for item in named) or value.next_epoch != 1:
+            return RejectionReason.ALREADY_KNOWN
+        if any(item not in self.checked for item in value.outcomes):
+            return RejectionReason.UNVERIFIED_OUTCOME
+        return None
+
+    def execute(self, value: Value) -> Hash | Missing:
+        named = (*value.bids, *value.outcomes)
+        missing = tuple(Hash(item) for item in named if item not in self.items)
+        if missing:
+            return Missing(missing)
+        parent = self.history[-1][1] if self.history else ZERO_HASH
+        digest = value_digest(self.ctx.domain, value)
+        return Hash(keccak(b"batch" + parent + digest + b"".join(named)))
+
+    def envelopes(self, value: Value) -> tuple[bytes, ...]:
+        return tuple(self.items[item] for item in (*value.bids, *value.outcomes))
+
+
+class ToyMachine:
+    """The round machine over the toy application, as a `NodePort`."""
+
+    def __init__(self, ctx: RoundContext, ingress: Ingress) -> None:
+        self.address = ctx.me
+        self.ctx = ctx
+        self.ingress = ingress
+        self.app = ToyApp(ctx)
+        self.round = fresh(1, 1, ZERO_HASH, 0)
+
+    def step(self, event: AnyInput, now_ms: int) -> list[Effect]:
+        effects: list[Effect] = []
+        envelope: Envelope | None = None
+        match event:
+            case Received(frame=frame):
+                envelope = self.ingress.admit(frame)
+                assert envelope is not None
+                self._absorb(envelope, frame, effects)
+            case ProofChecked(digest=digest):
+                self.app.checked.add(digest)
+            case ClockJudged(within_bounds=fine):
+                self.app.clock_fine = fine
+            case _:
+                pass
+        self.round, more = step(self.round, envelope, self.app, self.ctx, now_ms)
+        return effects + self._settle(more, now_ms)
+
+    def resume(self, now_ms: int) -> list[Effect]:
+        checks = [
+            self._check(item)
+            for item in self.app.items
+            if is_outcome(item) and item not in self.app.checked
+        ]
+        self.round, effects = resume(self.round, self.app, self.ctx, now_ms)
+        return checks + self._settle(effects, now_ms)
+
+    def next_deadline_ms(self) -> int | None:
+        return next_deadline_ms(self.round)
+
+    def decisions(self) -> list[tuple[bytes, bytes]]:
+        return list(self.app.history)
+
+    def snapshot(self) -> bytes:
+        app = self.app
+        parts = (app.items, app.checked, app.done, app.history, app.clock_fine)
+        return msgspec.msgpack.encode(ToyState(encode_state(self.round), *parts))
+
+    def restore(self, raw: bytes) -> None:
+        kept = msgspec.msgpack.decode(raw, type=ToyState)
+        self.round = decode_state(kept.round)
+        app = self.app
+        app.items, app.checked, app.done = kept.items, kept.checked, kept.done
+        app.history, app.clock_fine = kept.history, kept.clock_fine
+
+    def _settle(self, effects: list[Effect], now_ms: int) -> list[Effect]:
+        while self.round.phase is Phase.DECIDED:
+            record = self.round.outcome
+            assert record is not None
+            for item in (*record.value.bids, *record.value.outcomes):
+                assert item not in self.app.done, "an id was decided twice"
+                self.app.done[item] = self.round.round
+            digest = value_digest(self.ctx.domain, record.value)
+            self.app.history.append((digest, record.certificate.digest))
+            self.round, more = next_round(self.round, self.app, self.ctx, now_ms)
+            effects = effects + more
+        return effects
+
+    def _absorb(self, envelope: Envelope, frame: bytes, effects: list[Effect]) -> None:
+        match envelope.body:
+            case Cancel(request_id=item):
+                if item not in self.app.items:
+                    self.app.items[item] = frame
+                    effects.append(Broadcast(envelope))
+                    if is_outcome(item):
+                        effects.append(self._check(item))
+            case BidList(bids=bids, outcomes=outcomes):
+                unknown = tuple(item for item in (*bids, *outcomes) if item not in self.app.items)
+                if unknown:
+                    fetch = Envelope(Kind.FETCH, self.address, Fetch(unknown), b"")
+                    effects.append(SendTo(Address(envelope.sender), fetch))
+            case Batches(rounds=rounds):
+                for record in rounds:
+                    for inner in record.envelopes:
+                        held = self.ingress.admit(inner)
+                        if held is not None and held.kind == Kind.CANCEL:
+                            self._absorb(held, inner, effects)
+            case Fetch(ids=ids):
+                for wanted in ids:
+                    found = lookup(self.round, wanted)
+                    if found is None and wanted in self.app.items:
+                        found = codec.decode(self.app.items[wanted])
+                    if found is not None:
+                        effects.append(SendTo(Address(envelope.sender), found))
+            case FetchBatches(from_round=number):
+                effects.append(ServeBatches(Address(envelope.sender), number))
+            case _:
+                pass
+
+    def _check(self, item: bytes) -> CheckProof:
+        return CheckProof(Hash(item), ZERO_HASH, codec.decode(self.app.items[item]))
