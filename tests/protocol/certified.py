@@ -73,7 +73,7 @@ class World:
     ledger: Ledger = field(default_factory=lambda: genesis(Epoch(1)))
     params: object = DEVNET
 
-    def ask(self, operator, *, slots=8, price=PRICE, **fields):
+    def ask(self, operator, *, slots=8, price=PRICE // 10, **fields):
         given = {
             "epoch": self.ledger.next_epoch,
             "round": self.ledger.round + 1,
