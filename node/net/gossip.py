@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import trio
 from libp2p.host.basic_host import BasicHost
-from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
@@ -17,12 +16,14 @@ from libp2p.pubsub.pubsub_notifee import PubsubNotifee
 from libp2p.pubsub.validators import signature_validator
 
 from node.net.counters import NetCounters
+from node.net.host import OperatorSwarm
 from node.net.records import MAX_GOSSIP_FRAME, MIB
 from node.net.streams import FrameTooLargeError, PeerStream, StreamBrokenError
 
 GOSSIP_PROTOCOL = PROTOCOL_ID_V11
 MAX_RPC = 1 * MIB  # several messages may share one RPC
 SEEN_SECONDS = 120
+REOPEN_SECONDS = 0.2  # before a failed gossip stream is opened again
 
 # The origin's peer id and the frame; the answer is a reason to drop it, or None if it was taken.
 Deliver = Callable[[str, bytes], str | None]
@@ -106,28 +107,56 @@ class OperatorPubsub(Pubsub):
         self._deliver = deliver
         self._allow = allow
         self._blame = blame
-        # A peer joins after its hello, not when its connection opens: see `admit`.
-        swarm = cast(Swarm, host.get_network())
+        self._lost: dict[ID, trio.Event] = {}
+        # A peer joins after its hello, not when its connection opens: see `hold`.
+        self._swarm = swarm = cast(OperatorSwarm, host.get_network())
         (notifee,) = [n for n in swarm.notifees if isinstance(n, PubsubNotifee)]
         swarm.remove_notifee(notifee)
-        self._notifee = notifee
 
     def count_fault(self, name: str) -> None:
         """Called by the guards of `compat`."""
         self._counters.faults[name] += 1
 
-    def admit(self, conn: Any) -> None:
-        """Open the gossip stream to a peer that has passed hello."""
-        peer_id = conn.muxed_conn.peer_id
-        self.forget(conn, only_other=True)
-        self._schedule_peer_stream_retry(peer_id)
+    async def hold(self, conn: Any) -> None:
+        """Keep the gossip stream to a peer open on its admitted connection, until cancelled.
 
-    def forget(self, conn: Any, *, only_other: bool = False) -> None:
-        """Drop the gossip stream of a connection that ended, or (`only_other`) of an older one."""
+        The library tries once when a connection opens, and gives up for good at the first failed negotiation.
+        """
+        peer_id = conn.muxed_conn.peer_id
+        while True:
+            lost = self._lost[peer_id] = trio.Event()
+            stream = self.peers.get(peer_id)
+            if stream is not None and stream.muxed_conn is conn.muxed_conn:
+                await lost.wait()
+                continue
+            if stream is not None:
+                self._handle_dead_peer(peer_id)  # it belongs to an older connection
+            try:
+                await self._handle_new_peer(peer_id)
+            except Exception as error:  # noqa: BLE001
+                self.count_fault(f"gossip_stream:{type(error).__name__}")
+            if peer_id not in self.peers:
+                await trio.sleep(REOPEN_SECONDS)
+
+    def _schedule_peer_stream_retry(self, peer_id: ID) -> None:
+        """`hold` opens the stream again."""
+        if peer_id in self._lost:
+            self._lost[peer_id].set()
+
+    def forget(self, conn: Any) -> None:
+        """A connection ended: drop its gossip stream, and the peer unless another one took over."""
         peer_id = conn.muxed_conn.peer_id
         stream = self.peers.get(peer_id)
-        if stream is not None and (stream.muxed_conn is conn.muxed_conn) != only_other:
+        current = self._swarm.admitted.get(str(peer_id))
+        if current is None or (stream is not None and stream.muxed_conn is conn.muxed_conn):
             self._handle_dead_peer(peer_id)
+        if current is None:
+            self._lost.pop(peer_id, None)
+
+    def _forget_all_subscriptions(self, peer_id: ID) -> None:
+        """Not for a mere change of streams: a peer announces its subscription only once."""
+        if str(peer_id) not in self._swarm.admitted:
+            super()._forget_all_subscriptions(peer_id)
 
     def reaches(self, peer_id: str) -> bool:
         """Whether gossip flows to this peer: its stream is open and it has subscribed."""

@@ -57,10 +57,26 @@ class OperatorSwarm(Swarm):
         self._counters = counters
         self._pending: Counter[str] = Counter()
         self.streams_per_connection = config.streams_per_connection
+        self.admitted: dict[str, SwarmConn] = {}  # by peer id, kept by the peer supervisor
+        # It would dial whatever address it heard of until half the connection limit is reached.
+        self.auto_connector.maybe_connect = self._dial_nobody  # type: ignore[method-assign]
 
     def count_fault(self, name: str) -> None:
         """Called by the guards of `compat`."""
         self._counters.faults[name] += 1
+
+    async def new_stream(self, peer_id: ID) -> INetStream:
+        """On the admitted connection only: gossip must not pick one that hello will refuse."""
+        conn = self.admitted.get(str(peer_id))
+        if conn is None:
+            raise SwarmException(f"{peer_id} is not admitted")
+        try:
+            return await conn.new_stream()
+        except Exception as error:
+            raise SwarmException(f"no stream to {peer_id}") from error
+
+    async def _dial_nobody(self) -> None:
+        await trio.lowlevel.checkpoint()
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
         """Refused: the peer supervisor dials, by the registry's addresses, with back-off."""

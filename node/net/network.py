@@ -100,7 +100,7 @@ class Libp2pNetwork:
             self._host,
             self._ledger,
             self.counters,
-            joined=lambda session: self._pubsub.admit(session.conn),
+            hold=lambda session: self._pubsub.hold(session.conn),
             left=lambda session: self._pubsub.forget(session.conn),
         )
         self.inbound: trio.MemoryReceiveChannel[Inbound] = self._delivery.inbound
@@ -242,8 +242,9 @@ class Libp2pNetwork:
         """The session of a stream once its hello is over; None, and a reset, if it was refused."""
         session = self._peers.session_of(stream.conn)
         with trio.move_on_after(self._config.hello_timeout):
-            await session.admitted.wait()
-            return session
+            await session.greeted.wait()
+            if session.admitted.is_set():
+                return session
         self.counters.drops["before_hello"] += 1
         await stream.reset()
         return None

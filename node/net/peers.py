@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import trio
 from libp2p.host.basic_host import BasicHost
@@ -12,14 +13,13 @@ from libp2p.rcmgr import Direction
 
 from node.net.counters import NetCounters
 from node.net.hello import HELLO_PROTOCOL, Outcome, answer, greet
-from node.net.host import dial
+from node.net.host import OperatorSwarm, dial
 from node.net.ledger import PeerLedger
 from node.net.outbox import FRAME_PROTOCOL, Outbox, Pump
 from node.net.records import HelloInfo, NetConfig, PeerRecord, Refusal
 from node.net.streams import PeerStream, StreamBrokenError, open_stream
 
 LASTING = 5.0  # seconds after which a connection counts as a success of its dial
-LINGER = 1.0  # seconds a refused peer gets to read the refusal
 MAX_ADDRESSES = 4
 
 
@@ -65,7 +65,7 @@ class Peers:
         host: BasicHost,
         ledger: PeerLedger,
         counters: NetCounters,
-        joined: Callable[[Session], None],
+        hold: Callable[[Session], Awaitable[None]],
         left: Callable[[Session], None],
     ) -> None:
         self._config = config
@@ -73,10 +73,11 @@ class Peers:
         self._host = host
         self._ledger = ledger
         self._counters = counters
-        self._joined = joined
+        self._hold = hold
         self._left = left
         self._sessions: dict[SwarmConn, Session] = {}
         self._operators: dict[str, bytes] = {}  # by peer id
+        self._admitted = cast(OperatorSwarm, host.get_network()).admitted
         self._nursery: trio.Nursery | None = None
         self._dials = trio.CapacityLimiter(8)
         self.links: dict[bytes, Link] = {}
@@ -165,6 +166,9 @@ class Peers:
                     await self._serve(session, session.operator)
             except StreamBrokenError:
                 self._counters.drops["stream_broken"] += 1
+            except Exception as error:  # noqa: BLE001
+                # Whatever a peer managed to provoke inside the library ends its own session only.
+                self._counters.faults[f"session:{type(error).__name__}"] += 1
             finally:
                 self._sessions.pop(session.conn, None)
                 self._leave(session)
@@ -207,11 +211,10 @@ class Peers:
             self._counters.refused[f"by_peer_{name}" if outcome.by_peer else name] += 1
             if not outcome.by_peer:
                 # Closing at once could overtake the refusal on its way to the peer.
-                with trio.move_on_after(LINGER):
+                with trio.move_on_after(self._config.linger):
                     await session.conn.event_closed.wait()
-        else:
-            await stream.close()
         session.greeted.set()
+        await stream.close()
 
     def _join(self, session: Session, operator: bytes) -> bool:
         """Make this the session of its operator, unless another connection to it is to stay."""
@@ -227,8 +230,8 @@ class Peers:
         session.operator = operator
         link.session = session
         link.notify()
+        self._admitted[session.peer_id] = session.conn
         session.admitted.set()
-        self._joined(session)
         return True
 
     def _preferred(self, session: Session, operator: bytes) -> bool:
@@ -243,6 +246,8 @@ class Peers:
         if link is not None and link.session is session:
             link.session = None
             link.notify()
+        if self._admitted.get(session.peer_id) is session.conn:
+            del self._admitted[session.peer_id]
         self._left(session)
 
     async def _serve(self, session: Session, operator: bytes) -> None:
@@ -266,6 +271,7 @@ class Peers:
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(until_closed)
+            nursery.start_soon(self._hold, session)
             nursery.start_soon(carry)
 
     # -------------------------------------------------------------- supervisor

@@ -100,6 +100,7 @@ class NetConfig:
     topic: str = "provernet/1"
 
     hello_timeout: float = 5.0
+    linger: float = 1.0  # for a refused peer to read the refusal
     io_timeout: float = 10.0  # one frame, one write, one acknowledgement
     dial_timeout: float = 10.0
     stop_timeout: float = 5.0
