@@ -1,8 +1,11 @@
-"""What a job learns: certified facts, statements of operators, and this node's own progress."""
+"""What a job learns: certified facts, statements of operators, and this node's own progress.
+
+Tagged structs, since a job keeps some of them and its snapshot has to tell them apart.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from protocol.award import Award
 from protocol.batch import ResultStatus
@@ -10,40 +13,38 @@ from protocol.outcomes import FailReason
 from protocol.types import Address, Hash
 
 
-@dataclass(frozen=True, slots=True)
-class Classified:
+class Learned(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """Base of all that a job learns."""
+
+
+class Classified(Learned, frozen=True):
     """The program's class is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(Learned, frozen=True):
     """A decided round let it into the market."""
 
 
-@dataclass(frozen=True, slots=True)
-class Awarded:
+class Awarded(Learned, frozen=True):
     """Certified: it has this award now, its first one or one changed by reassignments."""
 
     award: Award
 
 
-@dataclass(frozen=True, slots=True)
-class InputHeld:
+class InputHeld(Learned, frozen=True):
     """This node holds the private input of a segment, and it matches its hash."""
 
     segment: int
 
 
-@dataclass(frozen=True, slots=True)
-class CannotProve:
+class CannotProve(Learned, frozen=True):
     """This node can not prove a segment of its own."""
 
     segment: int
     reason: FailReason
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptSeen:
+class AcceptSeen(Learned, frozen=True):
     """A signed Accept."""
 
     segment: int
@@ -51,8 +52,7 @@ class AcceptSeen:
     input_hash: Hash
 
 
-@dataclass(frozen=True, slots=True)
-class UnavailableSeen:
+class UnavailableSeen(Learned, frozen=True):
     """A signed Unavailable."""
 
     segment: int
@@ -60,8 +60,7 @@ class UnavailableSeen:
     reason: FailReason
 
 
-@dataclass(frozen=True, slots=True)
-class ResultSeen:
+class ResultSeen(Learned, frozen=True):
     """A signed SegmentResult; digest is keccak256 of its frame."""
 
     segment: int
@@ -70,8 +69,7 @@ class ResultSeen:
     publics: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ResultChecked:
+class ResultChecked(Learned, frozen=True):
     """The check of a result's proof ended."""
 
     segment: int
@@ -79,25 +77,21 @@ class ResultChecked:
     valid: bool
 
 
-@dataclass(frozen=True, slots=True)
-class CancelSeen:
+class CancelSeen(Learned, frozen=True):
     """A Cancel signed by the requester."""
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(Learned, frozen=True):
     """Certified: a decided batch holds its result."""
 
     status: ResultStatus
 
 
-@dataclass(frozen=True, slots=True)
-class OnChain:
+class OnChain(Learned, frozen=True):
     """The batch that holds its result is final on chain."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ticked:
+class Ticked(Learned, frozen=True):
     """Nothing but time passed."""
 
 
