@@ -62,6 +62,32 @@ contract GasTest is MarketFixture {
         _report("checkCertificate, all sign (call)", before - gasleft(), 175_000);
     }
 
+    /// @dev The same 85 secret keys, summed and used by py_ecc over the digest that eth-account computes.
+    function test_CertificatesOfPyEcc() public view {
+        string memory vectors = vm.readFile("./test/vectors/bls.json");
+        same(address(registry), vm.parseJsonAddress(vectors, ".registry"), "registry");
+        Batch memory header = Batch({
+            epoch: uint64(vm.parseJsonUint(vectors, ".batch.epoch")),
+            round: uint64(vm.parseJsonUint(vectors, ".batch.round")),
+            value: vm.parseJsonBytes32(vectors, ".batch.value"),
+            sequence: uint64(vm.parseJsonUint(vectors, ".batch.sequence")),
+            parent: vm.parseJsonBytes32(vectors, ".batch.parent"),
+            root: vm.parseJsonBytes32(vectors, ".batch.root"),
+            paid: uint128(vm.parseJsonUint(vectors, ".batch.paid")),
+            debitsHash: keccak256(vm.parseJsonBytes(vectors, ".debits"))
+        });
+        bytes32 digest = digestOf(header);
+        same(digest, vm.parseJsonBytes32(vectors, ".digest"), "digest");
+        same(
+            registry.checkCertificate(1, digest, vm.parseJsonBytes(vectors, ".certificate"), ""), 85 * 100e9, "all sign"
+        );
+        same(
+            registry.checkCertificate(1, digest, vm.parseJsonBytes(vectors, ".certificateOfMost"), positions(0, 28)),
+            57 * 100e9,
+            "57 sign"
+        );
+    }
+
     function test_FreezeAndOpen() public {
         mine(EPOCH_BLOCKS);
         uint256 used = _transaction(address(registry), abi.encodeCall(registry.freezeTable, ()));
@@ -130,6 +156,8 @@ contract GasTest is MarketFixture {
 
     function _cool() private {
         vm.cool(address(registry));
+        // The first contract that the registry made: the table of epoch 1.
+        vm.cool(vm.computeCreateAddress(address(registry), 1));
         if (address(market) != address(0)) vm.cool(address(market));
     }
 
