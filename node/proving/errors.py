@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from node import errors
+
 
 class BackendFault(StrEnum):
     """Stable code of a proving failure, for logs, metrics and tests."""
@@ -19,7 +21,7 @@ class BackendFault(StrEnum):
     ENGINE_CLOSED = "proving_engine_closed"
 
 
-class BackendError(Exception):
+class BackendError(errors.BackendError):
     """The proving engine could not do its work; `fault` says which part failed."""
 
     def __init__(self, fault: BackendFault, detail: str = "") -> None:

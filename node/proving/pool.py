@@ -16,8 +16,11 @@ from node.proving.child import child_command, child_environment
 from node.proving.errors import BackendError, BackendFault
 
 _STDERR_TAIL_BYTES: Final = 400
-# What Rust's allocator says before it aborts.
+# What Rust's allocator says before it aborts; the worker's Python code has an exit code for it.
 _OUT_OF_MEMORY_MARK: Final = "memory allocation of"
+
+# glibc reserves 64 MB of address space per thread otherwise, and the memory limit counts it.
+_ONE_ARENA: Final = {"MALLOC_ARENA_MAX": "1"}
 
 AnswerListener = Callable[[wire.Answer], Awaitable[None]]
 
@@ -33,6 +36,23 @@ class PoolConfig:
     attempts: int
     nice: int
     idle_limit_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a process ended: exit code (negative: signal) and the end of its standard error."""
+
+    exit_code: int
+    errors: str
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether the memory limit ended it."""
+        return self.exit_code == wire.EXIT_OUT_OF_MEMORY or _OUT_OF_MEMORY_MARK in self.errors
+
+    def __str__(self) -> str:
+        last = self.errors.splitlines()[-1] if self.errors else ""
+        return f"exit code {self.exit_code} {last}".strip()
 
 
 class WorkerLost(Exception):  # noqa: N818  internal signal between worker and pool
@@ -54,7 +74,7 @@ class Worker:
                 stdin=job_reader,
                 stdout=answer_writer,
                 stderr=self._errors.fileno(),
-                env=child_environment(),
+                env=child_environment() | _ONE_ARENA,
                 process_group=0,
             )
         except OSError as exc:
@@ -106,8 +126,8 @@ class Worker:
         """Send SIGKILL without waiting; whoever runs a job on it sees WorkerLost and reaps it."""
         self._process.kill()
 
-    async def kill(self) -> str:
-        """End the process for certain; the end of what it wrote to standard error."""
+    async def kill(self) -> Ending:
+        """End the process for certain, and tell how it went."""
         with trio.CancelScope(shield=True):
             self.terminate()
             # SIGKILL can not be held off, so this wait ends without a deadline of ours.
@@ -117,7 +137,7 @@ class Worker:
         size = os.fstat(self._errors.fileno()).st_size
         tail = os.pread(self._errors.fileno(), size, max(0, size - _STDERR_TAIL_BYTES))
         self._errors.close()
-        return tail.decode(errors="replace").strip()
+        return Ending(self._process.returncode, tail.decode(errors="replace").strip())
 
 
 class WorkerPool:
@@ -158,7 +178,7 @@ class WorkerPool:
             self._slots.release()
 
     async def _attempt(self, job: wire.Job, on_answer: AnswerListener) -> wire.FinalAnswer:
-        detail = ""
+        ending = None
         for _ in range(self._config.attempts):
             if self._closed:
                 raise BackendError(BackendFault.ENGINE_CLOSED)
@@ -172,8 +192,8 @@ class WorkerPool:
                 self.workers_lost += 1
             finally:
                 self._busy.discard(worker)
-                if answer is None or _is_out_of_memory(answer) or self._closed:
-                    detail = await worker.kill()
+                if answer is None or self._closed:
+                    ending = await worker.kill()
                 else:
                     worker.warm |= _keys_of(job)
                     worker.idle_since = trio.current_time()
@@ -183,9 +203,9 @@ class WorkerPool:
                 return answer
             if deadline.cancelled_caught:
                 raise BackendError(BackendFault.TIMED_OUT)
-            if _OUT_OF_MEMORY_MARK in detail:
+            if ending is not None and ending.out_of_memory:
                 raise BackendError(BackendFault.OUT_OF_MEMORY)
-        raise BackendError(BackendFault.WORKER_LOST, detail.splitlines()[-1] if detail else "")
+        raise BackendError(BackendFault.WORKER_LOST, str(ending))
 
     def _take(self, job: wire.Job) -> Worker:
         """An idle worker that knows the job's keys, else the one idle longest, else a new one."""
@@ -242,7 +262,3 @@ def _keys_of(job: wire.Job) -> set[tuple[str, str]]:
             return {(job.folder, job.circuit)}
         case wire.VerifyJob():
             return set()  # verifying keys load in microseconds
-
-
-def _is_out_of_memory(answer: wire.FinalAnswer) -> bool:
-    return isinstance(answer, wire.Failed) and answer.fault == BackendFault.OUT_OF_MEMORY

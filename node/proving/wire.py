@@ -7,6 +7,8 @@ from typing import Final
 import msgspec
 
 HEADER_BYTES: Final = 4
+EXIT_OUT_OF_MEMORY: Final = 12
+"""Exit code of a worker that met its memory limit."""
 
 
 class _Frame(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):

@@ -9,6 +9,7 @@ its memory holds private inputs.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import select
@@ -19,6 +20,8 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from eth_hash.auto import keccak
 
 from node.programs import solvency
 from node.programs.witness import ProofContext, UnsatisfiedWitness, assign
@@ -35,6 +38,9 @@ if TYPE_CHECKING:
 _PR_SET_PDEATHSIG: Final = 1
 # Two circuits of a program, with one program to spare.
 _MAX_PROVING_KEYS: Final = 4
+# Below this much free room a failed allocation could not even be reported.
+_RESERVE_BYTES: Final = 16 << 20
+_WATCHER_STACK_BYTES: Final = 256 << 10
 
 
 class KeyCache:
@@ -85,7 +91,11 @@ def answers(job: wire.Job, keys: KeyCache) -> Iterator[wire.Answer]:
     except BackendError as exc:
         yield wire.Failed(exc.fault.value, exc.detail)
     except MemoryError:
-        yield wire.Failed(BackendFault.OUT_OF_MEMORY.value, "")
+        os._exit(wire.EXIT_OUT_OF_MEMORY)
+    except OSError as exc:
+        if exc.errno != errno.ENOMEM:
+            raise
+        os._exit(wire.EXIT_OUT_OF_MEMORY)
 
 
 def _do(job: wire.Job, keys: KeyCache) -> Iterator[wire.Answer]:
@@ -148,14 +158,24 @@ def die_with(parent: int) -> None:
         select.select([descriptor], [], [])
         os._exit(0)
 
+    threading.stack_size(_WATCHER_STACK_BYTES)
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def limit_memory(limit: int) -> None:
+    """Let the kernel refuse address space beyond `limit` bytes; exit if that leaves no room."""
+    keccak(b"")  # loads its implementation now, not in the middle of a job
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    if pages * resource.getpagesize() + _RESERVE_BYTES > limit:
+        os._exit(wire.EXIT_OUT_OF_MEMORY)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def main(parent: str, memory_limit: str, nice: str) -> None:
     """Serve jobs from standard input until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     die_with(int(parent))
-    resource.setrlimit(resource.RLIMIT_AS, (int(memory_limit), int(memory_limit)))
+    limit_memory(int(memory_limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.nice(int(nice))
     # The proving library writes to descriptor 1 when it likes: answers go to a private copy.

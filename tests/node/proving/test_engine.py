@@ -186,15 +186,17 @@ async def test_cancelling_kills_the_worker_and_the_next_job_has_a_new_one(
         assert await engine.prove(segment_task(built))
 
 
+@pytest.mark.parametrize("megabytes", [1, 50, 65, 85])
 async def test_a_worker_is_held_to_its_memory(
-    engine_config: EngineConfig, built: BuiltProgram, solvency_plan: SolvencyPlan
+    megabytes: int, engine_config: EngineConfig, built: BuiltProgram, solvency_plan: SolvencyPlan
 ) -> None:
-    granted = replace(engine_config, memory_limit_bytes=60 << 20)
+    granted = replace(engine_config, memory_limit_bytes=megabytes << 20)
     async with open_engine(granted) as engine:
         await hold_all(engine, solvency_plan)
         with pytest.raises(BackendError) as caught:
             await engine.prove(segment_task(built))
-    assert caught.value.fault is BackendFault.OUT_OF_MEMORY
+        assert caught.value.fault is BackendFault.OUT_OF_MEMORY
+        assert engine.worker_pids == ()
 
 
 async def test_a_job_past_its_time_is_killed(
