@@ -19,9 +19,10 @@ _HEADER_SIZE: Final = 3
 _FRAME_ARRAY: Final = 0x95
 _KINDS: Final = {int(kind): kind for kind in Kind}
 _wire_encoder: Final = msgspec.msgpack.Encoder()
-_input_encoder: Final = msgspec.msgpack.Encoder()
+# JSON, because amounts of wei outgrow the 64 bits of msgpack.
+_input_encoder: Final = msgspec.json.Encoder()
 _decided_decoder: Final = msgspec.msgpack.Decoder(DecidedRound)
-_input_decoder: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(AnyInput)
+_input_decoder: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(AnyInput)
 
 
 def encode(envelope: Envelope) -> bytes:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from protocol.messages import Body, DecidedRound, Envelope, Kind
+from protocol.batch import Batch
+from protocol.messages import Body, Certificate, DecidedRound, Envelope, Kind, SegmentResult
 from protocol.types import Address, Hash, TimestampMs
 
 
@@ -47,6 +49,15 @@ class StartProving:
     request_id: Hash
     segment: int
     program_id: Hash
+    combining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StopProving:
+    """The segment is no longer this node's; stopping what does not run does nothing."""
+
+    request_id: Hash
+    segment: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +66,17 @@ class CheckProof:
 
     digest: Hash
     program_id: Hash
-    envelope: Envelope
+    combining: bool
+    result: SegmentResult
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitBatch:
     """Settle a certified batch; the contract takes each sequence once."""
 
-    sequence: int
-    round: int
+    header: Batch
+    debits: bytes
+    certificate: Certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +109,22 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
+class Report:
+    """A request's document changed: keep it and show it. It is JSON, see `docs/api.md`."""
+
+    request_id: Hash
+    document: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepProof:
+    """The proof bundle of a certified request, as JSON; it stays the same."""
+
+    request_id: Hash
+    bundle: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Something an operator wants to see: journal line, metric, event stream."""
 
@@ -109,11 +138,14 @@ Effect = (
     | Broadcast
     | SendTo
     | StartProving
+    | StopProving
     | CheckProof
     | SubmitBatch
     | Decided
     | ServeBatches
     | WatchEscrow
     | Forget
+    | Report
+    | KeepProof
     | Record
 )

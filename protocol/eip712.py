@@ -153,13 +153,7 @@ def digest(domain: Domain, body: Body | ProofRequest | BuyBid | Value) -> Hash:
             )
             return typed_digest(domain, "Proposal", fields)
         case (
-            Vote()
-            | Certificate()
-            | Fetch()
-            | Bodies()
-            | FetchBatches()
-            | Batches()
-            | OutcomeBody()
+            Vote() | Certificate() | Fetch() | Bodies() | FetchBatches() | Batches() | OutcomeBody()
         ):
             raise LocalProtocolError(f"{type(body).__name__} alone has no digest")
         case _:

@@ -126,13 +126,13 @@ def genesis(epoch: Epoch) -> Ledger:
 
 def encode_ledger(ledger: Ledger) -> bytes:
     """A snapshot."""
-    return msgspec.msgpack.encode(ledger)
+    return msgspec.json.encode(ledger)
 
 
 def decode_ledger(raw: bytes) -> Ledger:
     """The ledger of this node's own snapshot; raises LocalProtocolError if it is none."""
     try:
-        return msgspec.msgpack.decode(raw, type=Ledger)
+        return msgspec.json.decode(raw, type=Ledger)
     except ValueError as exc:
         raise LocalProtocolError(f"not a snapshot of a ledger: {exc}") from exc
 

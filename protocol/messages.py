@@ -74,7 +74,8 @@ class BuyBid(Wire, frozen=True):
 
 class RequestBody(Wire, frozen=True):
     """A request with its bid; the envelope's sender is the requester, its signature is over the
-    bid."""
+    bid.
+    """
 
     request: ProofRequest
     request_signature: bytes
@@ -169,7 +170,8 @@ class Commit(Wire, frozen=True):
 
 class Timeout(Wire, frozen=True):
     """End of an undecided view with the highest PrepareCert known (prepare_view 0, zero value:
-    none)."""
+    none).
+    """
 
     epoch: int
     round: int

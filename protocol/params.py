@@ -11,12 +11,15 @@ from protocol.types import Hash
 
 @dataclass(frozen=True, slots=True)
 class ProtocolParams:
-    """Constants on which all nodes of one network agree. Times in ms, sizes in bytes, amounts in wei."""
+    """Constants on which all nodes of one network agree. Times in ms, sizes in bytes, amounts in
+    wei.
+    """
 
     view_ms: int
     """Length of a view. One attempt needs about four message delays plus the opening of bids."""
     list_cutoff_ms: int
-    """Offset in a view after which no fresh attempt starts: what comes later waits for the next view."""
+    """Offset in a view after which no fresh attempt starts: what comes later waits for the next
+    view."""
     list_wait_ms: int
     """From the opening of an attempt to signing the list: lets bids already under way arrive."""
     gossip_bound_ms: int

@@ -11,7 +11,8 @@ Hash = NewType("Hash", bytes)
 """32 bytes: a keccak256 or EIP-712 digest."""
 
 Wei = NewType("Wei", int)
-"""Amount of the escrow token in its smallest unit, 0 <= amount < 2**96 where a contract stores it."""
+"""Amount of the escrow token in its smallest unit, 0 <= amount < 2**96 where a contract stores
+it."""
 
 TimestampMs = NewType("TimestampMs", int)
 """Milliseconds since the Unix epoch, from the node's own clock."""

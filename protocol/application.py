@@ -1,0 +1,220 @@
+"""What the round machine decides on: the answers of one replica, over its ledger, jobs and pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from protocol.codec import decode, encode
+from protocol.duties import vouches
+from protocol.eip712 import Domain, digest, value_digest
+from protocol.errors import Rejection, RejectionReason
+from protocol.execution import Execution, RoundContent, execute, missing
+from protocol.ledger import listable, unserved
+from protocol.messages import (
+    AskBid,
+    Envelope,
+    Kind,
+    OutcomeBody,
+    RequestBody,
+    Value,
+)
+from protocol.outcomes import (
+    Cancelled,
+    Completed,
+    Failed,
+    Outcome,
+    decode_outcome,
+    encode_outcome,
+    outcome_id,
+)
+from protocol.rotation import OperatorTable, view_at
+from protocol.rounds.context import Missing
+from protocol.types import Address, Hash, View, Wei
+
+if TYPE_CHECKING:
+    from protocol.ledger import Ledger
+    from protocol.params import ProtocolParams
+    from protocol.replica_state import ReplicaState
+
+
+@dataclass(slots=True)
+class ReplicaApplication:
+    """An `Application` over a replica's state at one time; made anew for each step."""
+
+    state: ReplicaState
+    ledger: Ledger
+    table: OperatorTable
+    me: Address
+    domain: Domain
+    params: ProtocolParams
+    genesis_ms: int
+    now_ms: int
+    executions: dict[bytes, Execution] = field(default_factory=dict)
+    """By Value digest: what was computed is not computed again."""
+
+    @property
+    def view(self) -> View:
+        """The view it is on this node's clock."""
+        return view_at(self.now_ms, self.genesis_ms, self.params.view_ms)
+
+    def listable(self) -> tuple[tuple[Hash, ...], tuple[Hash, ...]]:
+        """Requests that fit, then asks; outcomes that this node found out itself."""
+        return (*self._buys(), *self._asks()), tuple(self.vouched())
+
+    def pending(self) -> bool:
+        """A request to admit, an outcome to certify, or time to clear once more what is left."""
+        return bool(self._buys()) or bool(self.vouched()) or self._clear_again()
+
+    def next_epoch(self) -> int:
+        """The newest table that this node knows."""
+        return max(self.state.tables)
+
+    def may_vote(self) -> RejectionReason | None:
+        """Not with a clock that is off."""
+        return None if self.state.clock_ok else RejectionReason.CLOCK_OFF
+
+    def judge(self, value: Value) -> Missing | RejectionReason | None:
+        """Bodies held, and what can be checked here was: see `protocol/rounds/context.py`.
+
+        That a deadline is over or a prover silent is for the members to say, by their clocks: their
+        lists compel it. A completion, cancellation or failure is believed only on own evidence.
+        """
+        if value.next_epoch not in self.state.tables:
+            return RejectionReason.BODY_MISSING
+        content = self.content(value)
+        lacking = missing(content)
+        if lacking:
+            return Missing(tuple(sorted(lacking)))
+        vouched = self.vouched()
+        unproven = tuple(
+            identity
+            for identity, outcome in content.outcomes.items()
+            if isinstance(outcome, Completed | Cancelled | Failed) and identity not in vouched
+        )
+        # Whoever is asked for an outcome answers with its evidence, too.
+        return Missing(tuple(sorted(unproven))) if unproven else None
+
+    def execute(self, value: Value) -> Hash | Missing:
+        """Digest of the Batch that follows from a Value."""
+        execution = self.execution(value)
+        return execution if isinstance(execution, Missing) else execution.ledger.batch
+
+    def envelopes(self, value: Value) -> tuple[bytes, ...]:
+        """Frames of the bodies that a Value names."""
+        named = (self.frame_of(Hash(identity)) for identity in (*value.bids, *value.outcomes))
+        return tuple(frame for frame in named if frame is not None)
+
+    def execution(self, value: Value) -> Execution | Missing:
+        """All that follows from a Value and the certified state."""
+        identity = value_digest(self.domain, value)
+        if identity not in self.executions:
+            content = self.content(value)
+            lacking = missing(content)
+            if lacking:
+                return Missing(tuple(sorted(lacking)))
+            self.executions[identity] = execute(
+                self.ledger, content, self.table, self.params, self.domain
+            )
+        return self.executions[identity]
+
+    def content(self, value: Value) -> RoundContent:
+        """A Value with all that is held of what it names."""
+        buys: dict[Hash, RequestBody] = {}
+        asks: dict[Hash, AskBid] = {}
+        outcomes: dict[Hash, Outcome] = {}
+        for identity in (Hash(raw) for raw in value.bids):
+            body = self._body(identity)
+            if isinstance(body, RequestBody):
+                buys[identity] = body
+            elif isinstance(body, AskBid):
+                asks[identity] = body
+        vouched = self.vouched()
+        for identity in (Hash(raw) for raw in value.outcomes):
+            known = vouched.get(identity) or self._outcome(identity)
+            if known is not None:
+                outcomes[identity] = known
+        return RoundContent(value, buys, asks, outcomes, self.state.programs)
+
+    def vouched(self) -> dict[Hash, Outcome]:
+        """Outcomes that this node found out itself, by id."""
+        found = (outcome for job in self.state.jobs.values() for outcome in vouches(job))
+        return dict(sorted((outcome_id(outcome), outcome) for outcome in found))
+
+    def frame_of(self, identity: Hash) -> bytes | None:
+        """Frame of a bid or outcome by its id."""
+        state = self.state
+        if identity in state.requests:
+            held = state.requests[identity]
+            owner = held.body.request.requester
+            return encode(Envelope(Kind.REQUEST, owner, held.body, held.signature))
+        if identity in state.asks:
+            ask = state.asks[identity]
+            return encode(Envelope(Kind.ASK_BID, ask.body.operator, ask.body, ask.signature))
+        vouched = self.vouched().get(identity)
+        body = encode_outcome(vouched) if vouched is not None else state.outcomes.get(identity)
+        if body is not None:
+            return encode(Envelope(Kind.OUTCOME, self.me, body, b""))
+        return state.archive.get(identity)
+
+    def escrow_of(self, requester: Address) -> Wei:
+        """Escrow last read, less what certified batches will take from it."""
+        free = self.state.escrow.get(requester, 0) - self.state.unrefreshed.get(requester, 0)
+        charged = sum(row.charged.get(requester, 0) for row in self.state.unsettled.values())
+        return Wei(max(0, free - charged))
+
+    def _buys(self) -> tuple[Hash, ...]:
+        pool = {bid: held.body for bid, held in self.state.requests.items()}
+        return listable(self.ledger, pool, self.escrow_of, self.view, self.params)
+
+    def _asks(self) -> tuple[Hash, ...]:
+        place = (self.ledger.next_epoch, self.ledger.round + 1)
+        return tuple(
+            bid
+            for bid, ask in sorted(self.state.asks.items())
+            if (ask.body.epoch, ask.body.round) == place
+        )
+
+    def _clear_again(self) -> bool:
+        """Once a view: prices moved or provers came, so a request that waits may be served."""
+        if self.now_ms < self.state.decided_ms + self.params.view_ms:
+            return False
+        classes = {Hash(self.state.asks[bid].body.class_id) for bid in self._asks()}
+        return any(unserved(self.ledger, class_id) for class_id in classes)
+
+    def _body(self, identity: Hash) -> RequestBody | AskBid | None:
+        state = self.state
+        if identity in state.requests:
+            return state.requests[identity].body
+        if identity in state.asks:
+            return state.asks[identity].body
+        body = self._archived(identity)
+        return body if isinstance(body, RequestBody | AskBid) else None
+
+    def _outcome(self, identity: Hash) -> Outcome | None:
+        body = self.state.outcomes.get(identity) or self._archived(identity)
+        if not isinstance(body, OutcomeBody):
+            return None
+        try:
+            return decode_outcome(body)
+        except Rejection:
+            return None
+
+    def _archived(self, identity: Hash) -> object:
+        frame = self.state.archive.get(identity)
+        return None if frame is None else decode(frame).body
+
+
+def identity_of(domain: Domain, envelope: Envelope) -> Hash | None:
+    """Id under which a Value names this body; None for kinds that no Value names.
+
+    Raises:
+        Rejection: an outcome that is none.
+    """
+    match envelope.body:
+        case RequestBody() | AskBid():
+            return digest(domain, envelope.body)
+        case OutcomeBody():
+            return outcome_id(decode_outcome(envelope.body))
+        case _:
+            return None

@@ -1,0 +1,208 @@
+"""What a node tells of a request, as JSON: its document, and the bundle that proves its result.
+
+`docs/api.md` describes both. Bytes are 0x hex, amounts are decimal strings of wei.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from protocol.batch import Batch, Result, SettledBatch
+from protocol.codec import encode
+from protocol.errors import LocalProtocolError
+from protocol.job import Stage
+from protocol.ledger import wei_of
+from protocol.lifecycle import JobState
+from protocol.messages import Envelope, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from protocol.eip712 import Domain
+    from protocol.inputs import TableOpened
+    from protocol.job import Job
+    from protocol.messages import Certificate, RequestBody, SegmentResult
+    from protocol.replica_state import Ending, Placed, SignedRequest
+    from protocol.types import Hash
+
+Json = dict[str, Any]
+
+STATUS_NAMES: Final = {1: "settled", 2: "expired", 3: "cancelled", 4: "failed"}
+_STAGES: Final = {
+    "received": (JobState.REQUESTED,),
+    "admitted": (JobState.AUCTIONED,),
+    "assigned": (JobState.ASSIGNED,),
+    "accepted": (JobState.PROVING,),
+    "proven": (JobState.SUBMITTED,),
+    "verified": (JobState.VERIFIED,),
+    "certified": (JobState.CERTIFIED, JobState.FAILED, JobState.EXPIRED, JobState.CANCELLED),
+    "settled": (JobState.SETTLED, JobState.REFUNDED),
+}
+_SEGMENT_STATES: Final = {
+    Stage.ASSIGNED: "assigned",
+    Stage.ACCEPTED: "accepted",
+    Stage.PROVEN: "proven",
+    Stage.VERIFIED: "verified",
+}
+
+
+def document_of(
+    job: Job,
+    body: RequestBody,
+    placed: Placed | None,
+    ending: Ending | None,
+    sealing_keys: Mapping[bytes, bytes],
+) -> Json:
+    """The request document, without its version."""
+    request = body.request
+    # Past its deadline and never admitted: nothing was reserved, so nothing has to be certified.
+    never_admitted = job.expired and job.state in {JobState.REQUESTED, JobState.CLASSIFIED}
+    reason = "deadline_past" if never_admitted else ("" if ending is None else ending.reason)
+    stages = {
+        name: min(job.since[state] for state in states if state in job.since)
+        for name, states in _STAGES.items()
+        if any(state in job.since for state in states)
+    }
+    award = None
+    if job.award is not None and placed is not None:
+        award = {
+            "round": placed.round,
+            "gateway": _hex(placed.gateway),
+            "price": str(job.award.price),
+            "fee": str(job.award.fee),
+        }
+    return {
+        "request_id": _hex(job.request_id),
+        "program_id": _hex(request.program_id),
+        "requester": _hex(request.requester),
+        "state": JobState.REFUNDED.value if never_admitted else job.state.value,
+        "reason": reason,
+        "max_fee": str(wei_of(body.bid.max_fee)),
+        "reserve": str(wei_of(request.reserve)),
+        "deadline_view": request.deadline_view,
+        "issued_at": request.issued_at,
+        "award": award,
+        "segments": [
+            {
+                "segment": place,
+                "operator": _hex(segment.operator),
+                "attempt": segment.attempt,
+                "state": _SEGMENT_STATES[segment.stage],
+                "sealing_key": _hex(sealing_keys.get(segment.operator, b"")),
+            }
+            for place, segment in enumerate(job.segments)
+        ],
+        "stages_ms": stages,
+        "result": None if ending is None else _result(ending),
+    }
+
+
+def bundle_of(
+    job: Job,
+    owner: SignedRequest,
+    results: Sequence[SegmentResult],
+    result: Result,
+    settled: SettledBatch,
+    certificate: Certificate,
+    table: TableOpened,
+    domain: Domain,
+) -> Json:
+    """All that checks a settled result offline, but for the program's keys."""
+    inclusion = settled.result_proof(job.request_id)
+    if inclusion is None:
+        raise LocalProtocolError("a batch without the result that it settles")
+    frame = encode(
+        Envelope(Kind.REQUEST, owner.body.request.requester, owner.body, owner.signature)
+    )
+    return {
+        "request_id": _hex(job.request_id),
+        "chain_id": domain.chain_id,
+        "registry": _hex(domain.registry),
+        "request": _hex(frame),
+        "proofs": [
+            {
+                "segment": proven.segment,
+                "prover": _hex(proven.prover),
+                "publics": [_hex(word) for word in proven.publics],
+                "proof": _hex(proven.proof),
+            }
+            for proven in results
+        ],
+        "result": {
+            "status": int(result.status),
+            "issued_at": result.issued_at,
+            "claim": _hex(result.claim),
+            "fee": str(result.fee),
+        },
+        "batch": batch_json(settled.header),
+        "inclusion": {
+            "index": inclusion.index,
+            "siblings": [_hex(sibling) for sibling in inclusion.siblings],
+        },
+        "certificate": certificate_json(certificate),
+        "operator_table": table_json(table),
+    }
+
+
+def batch_json(header: Batch) -> Json:
+    """A batch header."""
+    return {
+        "epoch": header.epoch,
+        "round": header.round,
+        "value": _hex(header.value),
+        "sequence": header.sequence,
+        "parent": _hex(header.parent),
+        "root": _hex(header.root),
+        "paid": str(header.paid),
+        "debits_hash": _hex(header.debits_hash),
+    }
+
+
+def certificate_json(certificate: Certificate) -> Json:
+    """A certificate over a batch."""
+    return {
+        "epoch": certificate.epoch,
+        "round": certificate.round,
+        "value": _hex(certificate.value),
+        "digest": _hex(certificate.digest),
+        "non_signers": list(certificate.non_signers),
+        "signature": _hex(certificate.signature),
+    }
+
+
+def table_json(table: TableOpened) -> Json:
+    """An operator table, as far as a certificate needs it and the chain can confirm it."""
+    return {
+        "epoch": table.epoch,
+        "seed": _hex(table.seed),
+        "operators": [
+            {
+                "operator": _hex(row.operator),
+                "session": _hex(row.session),
+                "bls_key": _hex(row.bls_key),
+                "sealing_key": _hex(row.sealing_key),
+                "peer_id": row.peer_id,
+                "weight": row.weight,
+            }
+            for row in table.operators
+        ],
+    }
+
+
+def _result(ending: Ending) -> Json:
+    return {
+        "status": STATUS_NAMES[ending.status],
+        "fee": str(ending.fee),
+        "claim": _hex(ending.claim),
+        "round": ending.round,
+        "gateway": _hex(ending.gateway),
+        "sequence": ending.sequence,
+        "voters": ending.voters,
+        "operators": ending.operators,
+        "settle_tx": _hex(ending.transaction),
+        "gas_used": ending.gas_used,
+    }
+
+
+def _hex(raw: bytes | Hash) -> str:
+    return "0x" + bytes(raw).hex()

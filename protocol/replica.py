@@ -1,0 +1,485 @@
+"""One operator's whole deterministic machine: agreement, certified state, jobs and pools.
+
+    replica = Replica(setup)                      or Replica.restore(setup, snapshot)
+    effects = replica.step(input, now_ms)         one journalled input; then its effects are done
+    replica.next_deadline_ms()                    step(Tick(), now_ms) then, at the latest
+    effects = replica.resume(now_ms)              once after a restart and its replay
+    replica.snapshot()
+
+It is pure: the same inputs at the same times give the same effects. Everything it says is a
+Publish effect; what it said comes back as Received like anybody else's word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from eth_hash.auto import keccak
+
+from protocol import inputs as happened
+from protocol import round as agreement
+from protocol.application import ReplicaApplication, identity_of
+from protocol.codec import decode, encode
+from protocol.effects import (
+    Broadcast,
+    Effect,
+    Publish,
+    Record,
+    SendTo,
+    ServeBatches,
+    WatchEscrow,
+)
+from protocol.eip712 import Domain
+from protocol.errors import LocalProtocolError, Rejection, RejectionReason
+from protocol.jobs import Jobs
+from protocol.ledger import admissible, genesis, unserved
+from protocol.messages import (
+    AskBid,
+    Batches,
+    Bodies,
+    Envelope,
+    Fetch,
+    FetchBatches,
+    Kind,
+    OutcomeBody,
+    RequestBody,
+)
+from protocol.replica_state import (
+    MAX_EARLY_SETTLEMENTS,
+    MAX_REQUESTS,
+    MAX_REQUESTS_PER_OWNER,
+    ReplicaState,
+    SignedAsk,
+    SignedRequest,
+    decode_replica,
+    empty_state,
+    encode_replica,
+)
+from protocol.rotation import OperatorTable, gateway
+from protocol.rounds.context import Missing
+from protocol.rounds.phases import Phase
+from protocol.rounds.state import fresh
+from protocol.settlements import Settlements
+from protocol.types import Address, Epoch, Hash, TimestampMs, Wei
+
+if TYPE_CHECKING:
+    from protocol.crypto import Aggregator
+    from protocol.params import ProtocolParams
+    from protocol.rounds.context import RoundContext
+    from protocol.rounds.state import RoundState
+
+MAX_REPLY: Final = 900 * 1_024
+"""Bytes of bodies in one answer, below the frame limit of BODIES."""
+ENOUGH: Final = 1 << 128
+"""An escrow that no reservation exhausts."""
+_STATEMENTS: Final = frozenset({Kind.ACCEPT, Kind.RESULT, Kind.UNAVAILABLE, Kind.CANCEL})
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Who this replica is and on which network."""
+
+    me: Address
+    domain: Domain
+    params: ProtocolParams
+    genesis_ms: int
+    secret: bytes
+    """32 bytes that only this node knows: the salts of its asks follow from it."""
+    aggregator: Aggregator
+
+
+class Replica:
+    """See the module. Between steps its state may be read, never changed."""
+
+    def __init__(self, setup: Setup, state: ReplicaState | None = None) -> None:
+        self.setup = setup
+        self.state = empty_state() if state is None else state
+        self._tables: dict[int, OperatorTable] = {}
+        self._jobs = Jobs(setup.me, setup.domain, setup.params, setup.genesis_ms, self.state)
+        self._settlements = Settlements(setup.me, setup.params, self.state)
+        self._app: ReplicaApplication | None = None
+        self._effects: list[Effect] = []
+        self._now_ms = 0
+        self._offered: set[tuple[int, Hash]] = set()
+        """Own asks of the open round that are published but did not come back yet."""
+
+    @classmethod
+    def restore(cls, setup: Setup, snapshot: bytes) -> Replica:
+        """The replica of a snapshot; raises LocalProtocolError if it is damaged."""
+        return cls(setup, decode_replica(snapshot))
+
+    def snapshot(self) -> bytes:
+        """All of the state."""
+        return encode_replica(self.state)
+
+    def step(self, event: happened.AnyInput, now_ms: int) -> list[Effect]:
+        """Take in one input."""
+        self._begin(now_ms)
+        self._take(event)
+        self._advance()
+        return self._end()
+
+    def resume(self, now_ms: int) -> list[Effect]:
+        """Do again what may not have been done before the crash; all of it is safe to do twice."""
+        self._begin(now_ms)
+        self._jobs.forget_done()
+        self._offered.clear()
+        for held in self.state.requests.values():
+            self._emit(WatchEscrow(Address(held.body.request.requester)))
+            self._emit(Broadcast(_request_envelope(held), reliable=True))
+        if self.state.round is not None and self.state.round.phase is not Phase.DECIDED:
+            self.state.round, effects = agreement.resume(
+                self.state.round, self._application(), self._context(), now_ms
+            )
+            self._effects += effects
+        self._advance()
+        return self._end()
+
+    def next_deadline_ms(self) -> int | None:
+        """When a Tick is due; None if only an input can change things."""
+        state = self.state
+        due = [self._jobs.next_deadline_ms(), self._settlements.next_deadline_ms()]
+        if state.round is not None:
+            due.append(agreement.next_deadline_ms(state.round))
+            if state.round.phase is Phase.IDLE and self._waiting():
+                due.append(state.decided_ms + self.setup.params.view_ms)
+        return min((at for at in due if at is not None), default=None)
+
+    def admission(self, body: RequestBody, escrow: int, now_ms: int) -> RejectionReason | None:
+        """Why a request would not be admitted now; changes nothing."""
+        if self.state.ledger is None:
+            return RejectionReason.TOO_EARLY
+        self._begin(now_ms)
+        return self._refusal(body, Wei(escrow), self._application())
+
+    # ------------------------------------------------------------------ inputs
+
+    def _take(self, event: happened.AnyInput) -> None:
+        state = self.state
+        match event:
+            case happened.Received(frame=frame):
+                self._hear(decode(frame))
+            case happened.TableOpened():
+                self._open_table(event)
+            case happened.ProgramRegistered():
+                state.programs[Hash(event.program_id)] = event
+            case happened.ClockJudged():
+                state.clock_ok = event.within_bounds
+            case happened.EscrowBalance():
+                state.escrow[Address(event.requester)] = event.amount
+                state.unrefreshed.pop(Address(event.requester), None)
+            case happened.BatchSettled():
+                self._settled(event)
+            case happened.SettleFailed():
+                self._settlements.failed(event.sequence, self._now_ms)
+            case happened.InputHeld() | happened.Proved() | happened.ProvingFailed():
+                self._effects += self._jobs.own_progress(event, self._now_ms)
+            case happened.ProofChecked():
+                self._effects += self._jobs.proof_checked(event, self._now_ms)
+            case happened.AskPolicy():
+                state.policies[Hash(event.class_id)] = event
+            case happened.Tick():
+                pass
+
+    def _open_table(self, event: happened.TableOpened) -> None:
+        state = self.state
+        if event.epoch in state.tables:
+            return
+        state.tables[event.epoch] = event
+        if state.ledger is None:
+            state.ledger = genesis(Epoch(event.epoch))
+            state.round = fresh(event.epoch, 1, state.ledger.batch, self._now_ms)
+        self._app = None
+
+    def _settled(self, event: happened.BatchSettled) -> None:
+        if self.state.ledger is not None and event.sequence <= self.state.ledger.sequence:
+            self._final(event)
+        elif len(self.state.settled_early) < MAX_EARLY_SETTLEMENTS:
+            self.state.settled_early[event.sequence] = event
+
+    def _final(self, event: happened.BatchSettled) -> None:
+        requests, effects = self._settlements.on_chain(event, self._now_ms)
+        self._effects += effects
+        for request_id in requests:
+            self._jobs.on_chain(request_id, event.transaction, event.gas_used, self._now_ms)
+
+    def _hear(self, envelope: Envelope) -> None:
+        body = envelope.body
+        match body:
+            case RequestBody():
+                self._hear_request(envelope, body)
+            case AskBid():
+                self._hear_ask(envelope, body)
+            case OutcomeBody():
+                self._hear_outcome(body)
+            case Fetch():
+                self._serve(Address(envelope.sender), body)
+            case FetchBatches():
+                self._emit(ServeBatches(Address(envelope.sender), body.from_round))
+            case Bodies():
+                for frame in body.envelopes:
+                    self._hear(decode(frame))
+            case Batches():
+                self._archive(body)
+                self._agree(envelope)
+            case _ if Kind(envelope.kind) in _STATEMENTS:
+                self._effects += self._jobs.hear(envelope, self._now_ms)
+            case _:
+                self._agree(envelope)
+
+    def _hear_request(self, envelope: Envelope, body: RequestBody) -> None:
+        state = self.state
+        request_id = Hash(body.bid.request_id)
+        if state.ledger is None or request_id in state.jobs:
+            return
+        owner = Address(body.request.requester)
+        # The escrow is asked for now and judged whenever a list is signed.
+        reason = self._refusal(body, Wei(ENOUGH), self._application())
+        mine = sum(held.body.request.requester == owner for held in state.requests.values())
+        if reason is None and (
+            len(state.requests) >= MAX_REQUESTS or mine >= MAX_REQUESTS_PER_OWNER
+        ):
+            reason = RejectionReason.QUEUE_FULL
+        if reason is not None:
+            self._record("request_refused", request=request_id.hex(), reason=reason.code)
+            return
+        bid_id = identity_of(self.setup.domain, envelope)
+        held = SignedRequest(body, envelope.signature)
+        state.requests[Hash(bid_id or b"")] = held
+        self._jobs.open(request_id, held, self._now_ms)
+        self._emit(WatchEscrow(owner))
+
+    def _refusal(
+        self, body: RequestBody, escrow: Wei, app: ReplicaApplication
+    ) -> RejectionReason | None:
+        return admissible(
+            app.ledger,
+            body,
+            self.state.programs.get(Hash(body.request.program_id)),
+            escrow,
+            app.view,
+            TimestampMs(self._now_ms),
+            [row.operator for row in app.table.operators],
+            self.setup.params,
+        )
+
+    def _hear_ask(self, envelope: Envelope, body: AskBid) -> None:
+        state = self.state
+        if state.round is None or not 0 <= body.round - state.round.round <= 1:
+            return
+        if body.operator != envelope.sender or not self._is_operator(body.operator):
+            return
+        slot = (body.round, body.class_id, body.operator)
+        for ask in state.asks.values():
+            if (ask.body.round, ask.body.class_id, ask.body.operator) == slot:
+                return
+        bid_id = identity_of(self.setup.domain, envelope)
+        state.asks[Hash(bid_id or b"")] = SignedAsk(body, envelope.signature)
+
+    def _hear_outcome(self, body: OutcomeBody) -> None:
+        """Keep it if this node asked for it: anyone can make up outcomes."""
+        identity = identity_of(self.setup.domain, Envelope(Kind.OUTCOME, b"", body, b""))
+        if identity is not None and self.state.round and identity in self.state.round.asked:
+            self.state.outcomes[identity] = body
+
+    def _archive(self, body: Batches) -> None:
+        """Keep the bodies of decided rounds until they are adopted."""
+        for record in body.rounds:
+            for frame in record.envelopes:
+                try:
+                    identity = identity_of(self.setup.domain, decode(frame))
+                except Rejection:
+                    continue
+                if identity is not None and (
+                    identity in record.value.bids or identity in record.value.outcomes
+                ):
+                    self.state.archive[identity] = frame
+
+    def _serve(self, asker: Address, body: Fetch) -> None:
+        """Answer with the bodies held, and with the evidence of outcomes."""
+        app = self._application() if self.state.ledger is not None else None
+        if app is None or self.state.round is None:
+            return
+        frames: list[bytes] = []
+        for wanted in (Hash(raw) for raw in body.ids):
+            found = agreement.lookup(self.state.round, wanted)
+            frame = encode(found) if found is not None else app.frame_of(wanted)
+            if frame is not None:
+                frames.append(frame)
+                frames += self._jobs.evidence(app.vouched().get(wanted))
+        reply: list[bytes] = []
+        for frame in dict.fromkeys(frames):
+            if sum(map(len, reply)) + len(frame) > MAX_REPLY:
+                break
+            reply.append(frame)
+        if reply:
+            self._emit(
+                SendTo(asker, Envelope(Kind.BODIES, self.setup.me, Bodies(tuple(reply)), b""))
+            )
+
+    # ------------------------------------------------------------------ agreement
+
+    def _agree(self, envelope: Envelope | None) -> None:
+        """Step the round; begin the next one as often as rounds are decided."""
+        state = self.state
+        if state.round is None:
+            return
+        if state.round.phase is not Phase.DECIDED:
+            state.round, effects = agreement.step(
+                state.round, envelope, self._application(), self._context(), self._now_ms
+            )
+            self._effects += effects
+        while state.round.phase is Phase.DECIDED and self._apply(state.round):
+            state.round, effects = agreement.next_round(
+                state.round, self._application(), self._context(), self._now_ms
+            )
+            self._effects += effects
+
+    def _apply(self, decided: RoundState) -> bool:
+        """Make the decided round certified state; False while the next table is not known yet."""
+        record = decided.outcome
+        if record is None or record.value.next_epoch not in self.state.tables:
+            return False
+        app = self._application()
+        execution = app.execution(record.value)
+        if isinstance(execution, Missing):
+            raise LocalProtocolError("a decided round can not be executed")
+        ctx = self._context()
+        leader = b"" if decided.lock is None else gateway(ctx.table, ctx.members, decided.lock.view)
+        outcomes = app.content(record.value).outcomes.values()
+        state = self.state
+        state.ledger = execution.ledger
+        state.decided_ms = self._now_ms
+        self._effects += self._jobs.decided(
+            record, execution, outcomes, leader, app.table, self._now_ms
+        )
+        self._settlements.certified(record, execution, app.table, self._now_ms)
+        over = set(execution.ledger.open) | set(execution.ledger.closed)
+        state.requests = {
+            bid: held
+            for bid, held in state.requests.items()
+            if Hash(held.body.bid.request_id) not in over
+        }
+        state.asks = {
+            bid: ask for bid, ask in state.asks.items() if ask.body.round > record.value.round
+        }
+        state.outcomes = {}
+        if not any(number > record.value.round for number in decided.catch_up):
+            state.archive = {}
+        for sequence in sorted(state.settled_early):
+            if sequence <= execution.ledger.sequence:
+                self._final(state.settled_early.pop(sequence))
+        for epoch in [epoch for epoch in state.tables if epoch + 1 < record.value.next_epoch]:
+            del state.tables[epoch]
+            self._tables.pop(epoch, None)
+        self._app = None
+        return True
+
+    def _context(self) -> RoundContext:
+        if self.state.round is None:
+            raise LocalProtocolError("no round before the first operator table")
+        setup = self.setup
+        epoch = self.state.ledger.next_epoch if self.state.ledger else self.state.round.epoch
+        return agreement.context(
+            setup.me,
+            self._table(epoch),
+            setup.genesis_ms,
+            setup.params,
+            setup.domain,
+            setup.aggregator,
+        )
+
+    def _table(self, epoch: int) -> OperatorTable:
+        if epoch not in self._tables:
+            opened = self.state.tables[epoch]
+            self._tables[epoch] = OperatorTable(epoch, Hash(opened.seed), opened.operators)
+        return self._tables[epoch]
+
+    def _is_operator(self, address: bytes) -> bool:
+        return self._context().table.position_of(address) is not None
+
+    def _application(self) -> ReplicaApplication:
+        ledger = self.state.ledger
+        if ledger is None:
+            raise LocalProtocolError("no market before the first operator table")
+        if self._app is None or self._app.ledger is not ledger:
+            self._app = ReplicaApplication(
+                state=self.state,
+                ledger=ledger,
+                table=self._table(ledger.next_epoch),
+                me=self.setup.me,
+                domain=self.setup.domain,
+                params=self.setup.params,
+                genesis_ms=self.setup.genesis_ms,
+                now_ms=self._now_ms,
+            )
+        self._app.now_ms = self._now_ms
+        return self._app
+
+    # ------------------------------------------------------------------ own initiative
+
+    def _advance(self) -> None:
+        """What is due after any input: jobs, agreement, the ask of the open round."""
+        ledger = self.state.ledger
+        if ledger is None:
+            return
+        self._effects += self._jobs.advance(self._now_ms)
+        self._agree(None)
+        if self.state.ledger is not ledger:
+            self._effects += self._jobs.advance(self._now_ms)
+        self._effects += self._settlements.advance(self._now_ms)
+        self._offer()
+
+    def _offer(self) -> None:
+        """Ask for the open round, once, as soon as it begins: a request then finds the asks
+        there.
+        """
+        state = self.state
+        if state.round is None or state.ledger is None or not self._is_operator(self.setup.me):
+            return
+        place = state.round.round
+        asked = {
+            ask.body.class_id
+            for ask in state.asks.values()
+            if ask.body.round == place and ask.body.operator == self.setup.me
+        }
+        for class_id, policy in sorted(state.policies.items()):
+            if policy.slots < 1 or class_id in asked or (place, class_id) in self._offered:
+                continue
+            number = place.to_bytes(8, "big")
+            body = AskBid(
+                epoch=state.round.epoch,
+                round=place,
+                class_id=class_id,
+                operator=self.setup.me,
+                slots=policy.slots,
+                price=policy.price.to_bytes(32, "big"),
+                salt=keccak(self.setup.secret + b"ask" + number + class_id),
+            )
+            self._offered = {(place, class_id), *(at for at in self._offered if at[0] == place)}
+            self._emit(Publish(Kind.ASK_BID, body, bytes([Kind.ASK_BID]) + number + class_id, True))
+
+    def _waiting(self) -> bool:
+        """Whether a request is left in a market in which somebody asks."""
+        ledger = self.state.ledger
+        classes = {Hash(ask.body.class_id) for ask in self.state.asks.values()}
+        return ledger is not None and any(unserved(ledger, class_id) for class_id in classes)
+
+    def _begin(self, now_ms: int) -> None:
+        self._now_ms = now_ms
+        self._effects = []
+
+    def _end(self) -> list[Effect]:
+        effects, self._effects = self._effects, []
+        return effects
+
+    def _emit(self, effect: Effect) -> None:
+        self._effects.append(effect)
+
+    def _record(self, event: str, **fields: str | int) -> None:
+        self._emit(Record(event, TimestampMs(self._now_ms), tuple(sorted(fields.items()))))
+
+
+def _request_envelope(held: SignedRequest) -> Envelope:
+    return Envelope(Kind.REQUEST, held.body.request.requester, held.body, held.signature)

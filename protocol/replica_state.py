@@ -1,0 +1,157 @@
+"""All that a replica knows. A snapshot is its JSON: amounts of wei outgrow 64 bits.
+
+Certified state is the ledger and the round; the rest is what this node has heard or done itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from protocol.batch import Batch
+from protocol.errors import LocalProtocolError
+from protocol.inputs import AskPolicy, BatchSettled, ProgramRegistered, TableOpened
+from protocol.job import Job
+from protocol.ledger import Ledger
+from protocol.messages import AskBid, Certificate, OutcomeBody, RequestBody
+from protocol.rounds.state import RoundState
+from protocol.types import Address, Hash
+
+MAX_REQUESTS = 4_096
+"""Requests held that no round has decided yet."""
+MAX_REQUESTS_PER_OWNER = 64
+MAX_STATEMENTS = 4_096
+"""Frames of provers' statements held for one request."""
+MAX_EARLY_SETTLEMENTS = 64
+"""Batches seen on chain that this node has not decided yet."""
+
+
+class SignedRequest(msgspec.Struct, frozen=True):
+    """A request in the pool, with the signature over its bid."""
+
+    body: RequestBody
+    signature: bytes
+
+
+class SignedAsk(msgspec.Struct, frozen=True):
+    """A prover's ask with its signature."""
+
+    body: AskBid
+    signature: bytes
+
+
+class Unsettled(msgspec.Struct, frozen=True):
+    """A certified batch that is not final on chain yet."""
+
+    round: int
+    header: Batch
+    debits: bytes
+    certificate: Certificate
+    charged: Mapping[Address, int]
+    """Debits by requester: gone from their escrow as soon as the chain has the batch."""
+    requests: tuple[Hash, ...]
+    due_ms: int
+    """When this node sends the transaction itself, if nobody did."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a request ended, for its document."""
+
+    status: int
+    fee: int
+    claim: bytes
+    round: int
+    sequence: int
+    gateway: bytes
+    """Gateway of the deciding view; empty if this node only heard of the decision."""
+    voters: int
+    operators: int
+    reason: str
+    """Code of why it was refunded; empty if it was settled."""
+    transaction: bytes = b""
+    gas_used: int = 0
+
+
+class Placed(msgspec.Struct, frozen=True):
+    """Round and gateway that awarded a request."""
+
+    round: int
+    gateway: bytes
+
+
+class ReplicaState(msgspec.Struct):
+    """State of one replica; its owner alone changes it."""
+
+    ledger: Ledger | None
+    """None until the first operator table is known."""
+    round: RoundState | None
+    tables: dict[int, TableOpened]
+    programs: dict[Hash, ProgramRegistered]
+    policies: dict[Hash, AskPolicy]
+    clock_ok: bool
+    decided_ms: int
+    """When this node decided its last round."""
+
+    requests: dict[Hash, SignedRequest]
+    """By bid id: heard of, not decided."""
+    asks: dict[Hash, SignedAsk]
+    """By bid id, of the open round."""
+    outcomes: dict[Hash, OutcomeBody]
+    """Outcomes that others named, fetched for the open round."""
+    archive: dict[Hash, bytes]
+    """Frames by id that came with decided rounds not adopted yet."""
+
+    jobs: dict[Hash, Job]
+    owners: dict[Hash, SignedRequest]
+    """The request of each job."""
+    statements: dict[Hash, dict[bytes, bytes]]
+    """Request -> slot -> frame of what provers and the owner said."""
+    placed: dict[Hash, Placed]
+    endings: dict[Hash, Ending]
+
+    escrow: dict[Address, int]
+    unrefreshed: dict[Address, int]
+    """Debits that the chain has taken since this requester's escrow was last read."""
+    unsettled: dict[int, Unsettled]
+    """By settlement sequence."""
+    settled_early: dict[int, BatchSettled]
+
+
+def empty_state() -> ReplicaState:
+    """A replica that knows nothing yet."""
+    return ReplicaState(
+        ledger=None,
+        round=None,
+        tables={},
+        programs={},
+        policies={},
+        clock_ok=False,
+        decided_ms=0,
+        requests={},
+        asks={},
+        outcomes={},
+        archive={},
+        jobs={},
+        owners={},
+        statements={},
+        placed={},
+        endings={},
+        escrow={},
+        unrefreshed={},
+        unsettled={},
+        settled_early={},
+    )
+
+
+def encode_replica(state: ReplicaState) -> bytes:
+    """A snapshot."""
+    return msgspec.json.encode(state)
+
+
+def decode_replica(raw: bytes) -> ReplicaState:
+    """The state of this node's own snapshot; raises LocalProtocolError if it is none."""
+    try:
+        return msgspec.json.decode(raw, type=ReplicaState)
+    except ValueError as exc:
+        raise LocalProtocolError(f"not a snapshot of a replica: {exc}") from exc
