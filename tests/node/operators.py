@@ -1,0 +1,88 @@
+"""Four operators with real keys, their table, and what they sign."""
+
+from __future__ import annotations
+
+from eth_hash.auto import keccak
+
+from node.crypto import BlsKey, Crypto, SessionKey
+from protocol.bounds import SIGNATURE_SIZES
+from protocol.codec import encode
+from protocol.eip712 import Domain, body_digest, digest, vote_digest
+from protocol.inputs import Operator
+from protocol.messages import (
+    BuyBid,
+    Certificate,
+    Envelope,
+    Kind,
+    ProofRequest,
+    RequestBody,
+)
+from protocol.rotation import OperatorTable
+
+DOMAIN = Domain(31_337, b"\x05" * 20)
+CRYPTO = Crypto()
+EPOCH, ROUND, VIEW = 1, 7, 3
+WORD = b"\x0a" * 32
+
+SESSIONS = [SessionKey(bytes([index]) * 32) for index in range(1, 6)]
+BLS_KEYS = [BlsKey(bytes([index + 16]) * 32) for index in range(1, 6)]
+OPERATORS = [bytes([index]) * 20 for index in range(1, 6)]
+"""The fifth is a stranger."""
+REQUESTER = SessionKey(b"\x3f" * 32)
+
+
+def row(index, weight=100):
+    return Operator(
+        OPERATORS[index],
+        SESSIONS[index].address,
+        BLS_KEYS[index].public_key,
+        bytes(32),
+        f"peer {index}",
+        (),
+        weight,
+    )
+
+
+def table_of(epoch=EPOCH, size=4):
+    return OperatorTable(epoch, WORD, tuple(row(index) for index in range(size)))
+
+
+def signed(index, kind, body, signer=None):
+    """Envelope of operator `index`, signed by its own key or by another operator's."""
+    signer = index if signer is None else signer
+    size = SIGNATURE_SIZES[kind]
+    signature = b""
+    if size:
+        key = BLS_KEYS[signer] if size == 96 else SESSIONS[signer]
+        signature = key.sign(body_digest(DOMAIN, kind, body))
+    return Envelope(int(kind), OPERATORS[index], body, signature)
+
+
+def frame_of(*arguments, **options):
+    return encode(signed(*arguments, **options))
+
+
+def certificate(kind, signers=(0, 1, 2), value=WORD, epoch=EPOCH, view=VIEW, round_number=ROUND):
+    if kind is Kind.COMMIT:
+        made = keccak(b"batch" + value)
+    else:
+        made = vote_digest(DOMAIN, kind, epoch, round_number, view, value)
+    return Certificate(
+        int(kind),
+        epoch,
+        round_number,
+        0 if kind is Kind.COMMIT else view,
+        value,
+        made,
+        tuple(index for index in range(4) if index not in signers),
+        CRYPTO.aggregate([BLS_KEYS[index].sign(made) for index in signers]),
+    )
+
+
+def request_envelope(signer=REQUESTER, bid_signer=REQUESTER, request_id=None):
+    amount = (5).to_bytes(32, "big")
+    request = ProofRequest(WORD, REQUESTER.address, (WORD, WORD), 1, amount, 5, 900, (), WORD)
+    bid = BuyBid(request_id or digest(DOMAIN, request), amount, WORD)
+    body = RequestBody(request, signer.sign(digest(DOMAIN, request)), bid)
+    signature = bid_signer.sign(digest(DOMAIN, bid))
+    return Envelope(int(Kind.REQUEST), REQUESTER.address, body, signature)
