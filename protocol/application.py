@@ -1,4 +1,4 @@
-"""What the round machine decides on: the answers of one replica, over its ledger, jobs and pools."""
+"""What the round machine decides on: one replica's answers, over its ledger, jobs and pools."""
 
 from __future__ import annotations
 

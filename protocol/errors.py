@@ -94,7 +94,7 @@ class RejectionReason(Enum):
         return self.value.code
 
 
-class Rejection(Exception):
+class Rejection(Exception):  # noqa: N818  expected, so not an error
     """Something expected was refused; the state is untouched."""
 
     def __init__(self, reason: RejectionReason, detail: str = "") -> None:

@@ -51,7 +51,7 @@ class ProgramRegistered(Input, frozen=True):
 
 
 class ClockJudged(Input, frozen=True):
-    """Whether this node's clock is within bounds of the chain head; comes only when that changes."""
+    """Whether this node's clock is within bounds of the chain head; comes when that changes."""
 
     within_bounds: bool
 

@@ -265,10 +265,8 @@ class Jobs:
         now_owed = frozenset(owed.todo(job))
         before = self._done.get(request_id, frozenset())
         self._done[request_id] = now_owed
-        effects: list[Effect] = []
-        for duty in before - now_owed:
-            if isinstance(duty, owed.Prove):
-                effects.append(StopProving(request_id, duty.segment))
+        ended = [duty for duty in before - now_owed if isinstance(duty, owed.Prove)]
+        effects: list[Effect] = [StopProving(request_id, duty.segment) for duty in ended]
         for duty in sorted(now_owed - before, key=repr):
             effects += self._perform(job, duty)
         return effects

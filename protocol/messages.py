@@ -73,9 +73,7 @@ class BuyBid(Wire, frozen=True):
 
 
 class RequestBody(Wire, frozen=True):
-    """A request with its bid; the envelope's sender is the requester, its signature is over the
-    bid.
-    """
+    """A request with its bid; the envelope's sender is the requester, who signed the bid."""
 
     request: ProofRequest
     request_signature: bytes
@@ -169,8 +167,9 @@ class Commit(Wire, frozen=True):
 
 
 class Timeout(Wire, frozen=True):
-    """End of an undecided view with the highest PrepareCert known (prepare_view 0, zero value:
-    none).
+    """End of an undecided view, with the highest PrepareCert known.
+
+    prepare_view is 0 and prepare_value zero if there is none.
     """
 
     epoch: int

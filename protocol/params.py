@@ -11,9 +11,7 @@ from protocol.types import Hash
 
 @dataclass(frozen=True, slots=True)
 class ProtocolParams:
-    """Constants on which all nodes of one network agree. Times in ms, sizes in bytes, amounts in
-    wei.
-    """
+    """Constants on which all nodes of one network agree: ms, bytes, wei."""
 
     view_ms: int
     """Length of a view. One attempt needs about four message delays plus the opening of bids."""

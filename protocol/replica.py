@@ -432,9 +432,7 @@ class Replica:
         self._offer()
 
     def _offer(self) -> None:
-        """Ask for the open round, once, as soon as it begins: a request then finds the asks
-        there.
-        """
+        """Ask for the open round, once, when it begins: a request then finds the asks there."""
         state = self.state
         if state.round is None or state.ledger is None or not self._is_operator(self.setup.me):
             return
