@@ -113,7 +113,7 @@ def vouches(job: Job) -> tuple[Outcome, ...]:
     return tuple(
         Reassigned(job.request_id, place, segment.attempt, segment.late)
         for place, segment in enumerate(job.segments)
-        if segment.late is not None and segment.stage is not Stage.VERIFIED
+        if segment.late is not None
     )
 
 

@@ -184,7 +184,9 @@ def _award(job: Job, award: Award, now_ms: TimestampMs, params: ProtocolParams) 
     for place, assignment in enumerate(award.assignments):
         old = job.segments[place] if job.segments else None
         if old is not None and old.attempt == assignment.attempt:
-            segments.append(old)
+            # What contradicted it may be gone: a verified result is judged anew with the others.
+            doubtless = old.stage is Stage.VERIFIED
+            segments.append(replace(old, late=None) if doubtless else old)
             continue
         segments.append(
             Segment(
@@ -291,9 +293,15 @@ def _unavailable(segment: Segment, what: UnavailableSeen) -> Segment:
 
 
 def _result(job: Job, segment: Segment, seen: ResultSeen) -> Segment:
-    """Take a result to be checked; a valid one counts even after others were refused."""
-    if segment.stage >= Stage.PROVEN or seen.digest in segment.refused:
+    """Take a result to be checked, unless there is one that nothing speaks against.
+
+    A prover may send each node another valid proof; those whose one contradicts the other segments
+    come to hold the same as the rest by taking the next.
+    """
+    settled = segment.stage >= Stage.PROVEN and not _doubted(segment)
+    if settled or seen.digest == segment.result or seen.digest in segment.refused:
         raise Rejection(RejectionReason.REPLAYED)
+    refused = segment.refused if segment.result is None else (*segment.refused, segment.result)
     submission = Submission(seen.operator, seen.publics)
     if seen.segment < len(job.segments) - 1:
         check_segment(job.request_id, seen.segment, submission)
@@ -301,7 +309,18 @@ def _result(job: Job, segment: Segment, seen: ResultSeen) -> Segment:
         combined = parse_combine(seen.publics)
         if (combined.request_id, combined.prover) != (job.request_id, seen.operator):
             raise Rejection(RejectionReason.BAD_PUBLIC_VALUES, "request id or prover")
-    return replace(segment, stage=Stage.PROVEN, result=seen.digest, publics=seen.publics)
+    return replace(
+        segment,
+        stage=Stage.PROVEN,
+        result=seen.digest,
+        publics=seen.publics,
+        refused=refused[-_REFUSED_KEPT:],
+    )
+
+
+def _doubted(segment: Segment) -> bool:
+    """Its proof is valid, but contradicts another segment's."""
+    return segment.stage is Stage.VERIFIED and segment.late is not None
 
 
 def _checked(segment: Segment, what: ResultChecked) -> Segment:
@@ -355,7 +374,6 @@ def _progress(job: Job, now_ms: TimestampMs) -> Job:
     slowest = min(segment.stage for segment in job.segments)
     if slowest is Stage.VERIFIED and not job.claim:
         job = _combine(job)
-        slowest = min(segment.stage for segment in job.segments)
     facts = (
         (JobEvent.FIRST_ACCEPTED, any(segment.stage for segment in job.segments)),
         (JobEvent.ALL_ACCEPTED, slowest >= Stage.ACCEPTED),
@@ -370,7 +388,7 @@ def _progress(job: Job, now_ms: TimestampMs) -> Job:
 
 
 def _combine(job: Job) -> Job:
-    """Draw the claim; if proofs contradict each other, those that do are proven by others again.
+    """Draw the claim; if proofs contradict each other, those that do are to be proven by others.
 
     A prover that used an input of its own makes valid proofs that fit no others. Who it was can
     not be told from two that differ, so both give their segment up.
@@ -378,7 +396,7 @@ def _combine(job: Job) -> Job:
     submissions = [Submission(segment.operator, segment.publics) for segment in job.segments]
     *parts, combined = submissions
     try:
-        claim = combine_claim(job.request_id, parts, combined)
+        return replace(job, claim=encode_claim(combine_claim(job.request_id, parts, combined)))
     except Rejection:
         hashes = parse_combine(combined.values).segment_hashes
         doubted = {len(parts)} | {
@@ -386,12 +404,11 @@ def _combine(job: Job) -> Job:
             for place, part in enumerate(parts)
             if parse_segment(part.values).root_hash != hashes[place]
         }
-        segments = [
-            _refuse(segment) if place in doubted else segment
-            for place, segment in enumerate(job.segments)
-        ]
-        return replace(job, segments=tuple(segments))
-    return replace(job, claim=encode_claim(claim))
+    segments = [
+        replace(segment, late=ReassignReason.NO_RESULT if place in doubted else None)
+        for place, segment in enumerate(job.segments)
+    ]
+    return replace(job, segments=tuple(segments))
 
 
 def _put(job: Job, place: int, segment: Segment) -> Job:
