@@ -1,0 +1,1 @@
+"""What a node does beside its replica; each service depends on ports alone."""

@@ -1,0 +1,102 @@
+"""Takes private inputs: opens the box, checks the published hash, keeps it, tells the replica."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+from eth_hash.auto import keccak
+
+from node.private_input import associated_data, blob_name, parse_blob_name
+from protocol.errors import Rejection, RejectionReason
+from protocol.inputs import InputHeld
+from protocol.types import Address, Hash
+
+if TYPE_CHECKING:
+    from node.box import SealingKey
+    from node.ports import Network, Prover, Submit
+    from protocol.job import Job
+
+MAX_BOX: Final = 64 << 10
+"""Bytes of a sealed input; the largest of the shipped program has 4 KiB."""
+DELIVERY_TIMEOUT_S: Final = 10.0
+
+
+class BoxReply(IntEnum):
+    """What a prover answers to a sealed input: 0, or a code of the blob protocol's free range."""
+
+    TAKEN = 0
+    NOT_ASSIGNED = 64
+    MISMATCH = 65
+
+
+class PrivateInputs:
+    """This node's door for private inputs, and the way to the other provers' doors."""
+
+    def __init__(
+        self,
+        me: Address,
+        key: SealingKey,
+        prover: Prover,
+        job_of: Callable[[Hash], Job | None],
+    ) -> None:
+        self._me = me
+        self._key = key
+        self._prover = prover
+        self._job_of = job_of
+        self._submit: Submit | None = None
+        self._network: Network | None = None
+
+    def connect(self, submit: Submit, network: Network) -> None:
+        """Join what starts later than the network's blob handler."""
+        self._submit, self._network = submit, network
+
+    async def on_blob(self, _peer: bytes, name: bytes, path: Path) -> int:
+        """Handler of the network: a box that some operator relays."""
+        try:
+            request_id, segment = parse_blob_name(name)
+            box = await trio.Path(path).read_bytes()
+            return await self.take(request_id, segment, box)
+        except Rejection:
+            return BoxReply.MISMATCH
+
+    async def deliver(self, request_id: Hash, segment: int, operator: Address, box: bytes) -> None:
+        """Bring a box to its prover; raises Rejection unless the prover took it."""
+        if len(box) > MAX_BOX:
+            raise Rejection(RejectionReason.FRAME_TOO_LARGE, f"{MAX_BOX} bytes at most")
+        if operator == self._me:
+            code = await self.take(request_id, segment, box)
+        elif self._network is None:
+            raise Rejection(RejectionReason.PROVER_UNREACHABLE)
+        else:
+            code = await self._network.send_blob(
+                operator, blob_name(request_id, segment), box, DELIVERY_TIMEOUT_S
+            )
+        if code == BoxReply.NOT_ASSIGNED:
+            raise Rejection(RejectionReason.NOT_ASSIGNED)
+        if code == BoxReply.MISMATCH:
+            raise Rejection(RejectionReason.INPUT_MISMATCH)
+        if code != BoxReply.TAKEN:
+            raise Rejection(RejectionReason.PROVER_UNREACHABLE)
+
+    async def take(self, request_id: Hash, segment: int, box: bytes) -> BoxReply:
+        """Open a box for a segment of this node; on TAKEN the input survives a crash."""
+        job = self._job_of(request_id)
+        if job is None or segment >= len(job.segments) or self._submit is None:
+            return BoxReply.NOT_ASSIGNED
+        if job.segments[segment].operator != self._me:
+            return BoxReply.NOT_ASSIGNED
+        if len(box) > MAX_BOX:
+            return BoxReply.MISMATCH
+        try:
+            plain = self._key.open(box, associated_data(request_id, segment, self._me))
+        except Rejection:
+            return BoxReply.MISMATCH
+        if keccak(plain) != job.input_hashes[segment]:
+            return BoxReply.MISMATCH
+        await self._prover.hold_input(request_id, segment, plain)
+        await self._submit(InputHeld(request_id, segment))
+        return BoxReply.TAKEN
