@@ -91,6 +91,8 @@ class Segment:
     """keccak256 of the frame of the result that is checked or verified."""
     publics: tuple[bytes, ...]
     refused: tuple[Hash, ...]
+    barred: bool
+    """Its prover signed results with different public values: none of them counts."""
     relays: int
     unavailable: Mapping[Address, FailReason]
     """What each of its provers said, over all attempts."""
@@ -201,6 +203,7 @@ def _award(job: Job, award: Award, now_ms: TimestampMs, params: ProtocolParams) 
                 result=None,
                 publics=(),
                 refused=(),
+                barred=False,
                 relays=0,
                 unavailable={} if old is None else old.unavailable,
             )
@@ -293,15 +296,14 @@ def _unavailable(segment: Segment, what: UnavailableSeen) -> Segment:
 
 
 def _result(job: Job, segment: Segment, seen: ResultSeen) -> Segment:
-    """Take a result to be checked, unless there is one that nothing speaks against.
+    """Take a result to be checked.
 
-    A prover may send each node another valid proof; those whose one contradicts the other segments
-    come to hold the same as the rest by taking the next.
+    Proofs are malleable, public values are not: a prover that signs two different sets of them
+    for one segment has told nodes different things, and none of it counts. Every node comes to
+    see both, as they are relayed; otherwise one prover could keep the others apart for ever.
     """
-    settled = segment.stage >= Stage.PROVEN and not _doubted(segment)
-    if settled or seen.digest == segment.result or seen.digest in segment.refused:
+    if segment.barred or seen.digest == segment.result or seen.digest in segment.refused:
         raise Rejection(RejectionReason.REPLAYED)
-    refused = segment.refused if segment.result is None else (*segment.refused, segment.result)
     submission = Submission(seen.operator, seen.publics)
     if seen.segment < len(job.segments) - 1:
         check_segment(job.request_id, seen.segment, submission)
@@ -309,18 +311,11 @@ def _result(job: Job, segment: Segment, seen: ResultSeen) -> Segment:
         combined = parse_combine(seen.publics)
         if (combined.request_id, combined.prover) != (job.request_id, seen.operator):
             raise Rejection(RejectionReason.BAD_PUBLIC_VALUES, "request id or prover")
-    return replace(
-        segment,
-        stage=Stage.PROVEN,
-        result=seen.digest,
-        publics=seen.publics,
-        refused=refused[-_REFUSED_KEPT:],
-    )
-
-
-def _doubted(segment: Segment) -> bool:
-    """Its proof is valid, but contradicts another segment's."""
-    return segment.stage is Stage.VERIFIED and segment.late is not None
+    if segment.stage < Stage.PROVEN:
+        return replace(segment, stage=Stage.PROVEN, result=seen.digest, publics=seen.publics)
+    if seen.publics == segment.publics:
+        raise Rejection(RejectionReason.REPLAYED)
+    return replace(_refuse(segment), barred=True)
 
 
 def _checked(segment: Segment, what: ResultChecked) -> Segment:
@@ -372,7 +367,9 @@ def _progress(job: Job, now_ms: TimestampMs) -> Job:
     if job.state not in WORKING:
         return job
     slowest = min(segment.stage for segment in job.segments)
-    if slowest is Stage.VERIFIED and not job.claim:
+    if slowest is not Stage.VERIFIED:
+        job = replace(job, claim=b"")
+    elif not job.claim:
         job = _combine(job)
     facts = (
         (JobEvent.FIRST_ACCEPTED, any(segment.stage for segment in job.segments)),

@@ -90,6 +90,7 @@ TABLE: Final[tuple[Transition, ...]] = (
     Transition(_S.CERTIFIED, _E.ON_CHAIN, _S.SETTLED, "fee debited, provers credited"),
     # Back, when a result does not hold.
     Transition(_S.SUBMITTED, _E.PROOF_REFUSED, _S.PROVING, "the prover may still send a valid one"),
+    Transition(_S.VERIFIED, _E.PROOF_REFUSED, _S.PROVING, "a prover signed contradicting results"),
     # A standby takes over: of everything else, what is verified stays.
     *(
         Transition(source, _E.REASSIGN, _S.REASSIGNED, "a segment went to the standby")

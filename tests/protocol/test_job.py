@@ -334,6 +334,25 @@ def test_only_one_result_is_checked_at_a_time():
     assert reason_of(job, result(0, ONE, proof=b"another")) is Why.REPLAYED
 
 
+def test_a_prover_that_signs_two_statements_loses_the_segment_even_when_both_are_proven():
+    job = accepted()
+    for place, prover in enumerate(AWARD.provers):
+        job = prove(job, place, prover)
+    assert job.state is JobState.VERIFIED
+    job = feed(job, result(1, TWO, roots=(111, 777)))
+    assert job.state is JobState.PROVING
+    assert vouches(job) == (Reassigned(REQUEST, 1, 0, ReassignReason.NO_RESULT),)
+    assert reason_of(job, result(1, TWO, proof=b"once more")) is Why.REPLAYED
+    job, heir = reassigned(job, 1, at=START + 1)
+    assert vouches(prove(job, 1, heir)) == (Completed(REQUEST, CLAIM, (ONE, heir, ONE)),)
+
+
+def test_another_proof_of_the_same_statement_is_no_contradiction():
+    job = prove(accepted(), 0, ONE)
+    assert reason_of(job, result(0, ONE, proof=b"malleated")) is Why.REPLAYED
+    assert vouches(job) == ()
+
+
 def test_the_standby_keeps_what_is_verified():
     job = prove(accepted(), 0, ONE)
     job, heir = reassigned(feed(job, Ticked(), at=RESULT_BY), 1, at=RESULT_BY + 100)
