@@ -3,6 +3,15 @@ pragma solidity ^0.8.29;
 
 /// @title The cheat codes of forge that these tests use.
 interface Vm {
+    /// @dev Of a top-level call; under `isolate` a call is a transaction with its own cold accesses.
+    struct Gas {
+        uint64 gasLimit;
+        uint64 gasTotalUsed;
+        uint64 gasMemoryUsed;
+        int64 gasRefunded;
+        uint64 gasRemaining;
+    }
+
     function prank(address sender) external;
     function startPrank(address sender) external;
     function stopPrank() external;
@@ -18,7 +27,7 @@ interface Vm {
     function getCode(string calldata path) external view returns (bytes memory);
     function getNonce(address account) external view returns (uint64);
     function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
-    function cool(address account) external;
+    function lastCallGas() external view returns (Gas memory);
     function addr(uint256 privateKey) external pure returns (address);
     function sign(uint256 privateKey, bytes32 digest) external pure returns (uint8 v, bytes32 r, bytes32 s);
     function getBlockNumber() external view returns (uint256);

@@ -1,7 +1,7 @@
 """Writes bls.json and groth16.json: what Python libraries compute and the contracts must agree with.
 
-`python generate.py bls` is deterministic. `python generate.py groth16` draws a new development set-up each time, so its
-output changes; it is only needed when the form of the vectors changes.
+`python generate.py bls` is deterministic. `python generate.py groth16` draws a new development
+set-up each time, so its output changes; it is only needed when the form of the vectors changes.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def bls_vectors() -> dict[str, Any]:
 
     messages = [bytes(32), b"\xff" * 32, *(keccak(text=f"message {i}") for i in range(3))]
     registry = keccak(b"\xd6\x94" + DEPLOYER + b"\x80")[12:]
-    debits = bytes.fromhex("00000000000000000000000000000000000a11ce") + (10**18).to_bytes(12, "big")
+    debits = bytes.fromhex("00000000000000000000000000000000000a11ce") + (10**18).to_bytes(
+        12, "big"
+    )
     batch = {
         "epoch": 1,
         "round": 9,
@@ -74,7 +76,10 @@ def bls_vectors() -> dict[str, Any]:
     digest = batch_digest(registry, batch)
     key = G2ProofOfPossession.SkToPk(secret(0))
     return {
-        "hashes": [{"message": "0x" + m.hex(), "point": g2(hash_to_G2(m, DST, hashlib.sha256))} for m in messages],
+        "hashes": [
+            {"message": "0x" + m.hex(), "point": g2(hash_to_G2(m, DST, hashlib.sha256))}
+            for m in messages
+        ],
         "publicKey": g1(pubkey_to_G1(key)),
         "signature": g2(signature_to_G2(G2ProofOfPossession.Sign(secret(0), messages[2]))),
         "registry": "0x" + registry.hex(),
@@ -97,7 +102,8 @@ def aggregate(digest: bytes, start: int, stop: int) -> Any:
 
 def batch_digest(registry: bytes, batch: dict[str, Any]) -> bytes:
     """EIP-712 by eth-account, which knows nothing of this project."""
-    from eth_account.messages import _hash_eip191_message, encode_typed_data
+    from eth_account.messages import encode_typed_data
+    from eth_utils import keccak
 
     fields = [
         ("uint64", "epoch"),
@@ -116,7 +122,8 @@ def batch_digest(registry: bytes, batch: dict[str, Any]) -> bytes:
         "verifyingContract": "0x" + registry.hex(),
     }
     types = {"Batch": [{"name": name, "type": kind} for kind, name in fields]}
-    return bytes(_hash_eip191_message(encode_typed_data(domain, types, batch)))
+    signable = encode_typed_data(domain, types, batch)
+    return keccak(b"\x19" + signable.version + signable.header + signable.body)
 
 
 def encode_verifying_key(key: dict[str, Any]) -> bytes:
@@ -128,7 +135,9 @@ def encode_verifying_key(key: dict[str, Any]) -> bytes:
     def g2(p: list[list[str]]) -> bytes:
         return b"".join(int(c).to_bytes(32, "big") for pair in p[:2] for c in reversed(pair))
 
-    head = g1(key["vk_alpha_1"]) + g2(key["vk_beta_2"]) + g2(key["vk_gamma_2"]) + g2(key["vk_delta_2"])
+    head = (
+        g1(key["vk_alpha_1"]) + g2(key["vk_beta_2"]) + g2(key["vk_gamma_2"]) + g2(key["vk_delta_2"])
+    )
     return head + b"".join(g1(p) for p in key["IC"])
 
 
