@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -49,6 +49,21 @@ _SEND_ERRORS: Final[tuple[tuple[str, type[ChainError]], ...]] = (
     ("insufficient funds", UnderfundedError),
     ("underpriced", UnderpricedError),
 )
+
+
+class _Once(httpx.AsyncByteStream):
+    """A request body that can be cancelled: httpx's own is a generator that nobody then closes."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = [content]
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._left:
+            raise StopAsyncIteration
+        return self._left.pop()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,12 +202,13 @@ class ChainClient:
 
     async def _post(self, body: object) -> Any:
         content = msgspec.json.encode(body)
-        headers = {"content-type": "application/json"}
         received = bytearray()
         try:
-            async with self._http.stream(
-                "POST", self.url, content=content, headers=headers
-            ) as response:
+            request = self._http.build_request(
+                "POST", self.url, content=content, headers={"content-type": "application/json"}
+            )
+            request.stream = _Once(content)
+            async with aclosing(await self._http.send(request, stream=True)) as response:
                 async for chunk in response.aiter_bytes():
                     # Read to the end or to the deadline, but keep no more: httpx's nested
                     # generators can not be left early without a complaint of trio.

@@ -36,6 +36,7 @@ Journal = Callable[[SentTransaction], Awaitable[None]]
 Done = Callable[[], Awaitable[bool]]
 """Asks the state whether the logical transaction has taken effect already, through whomever."""
 
+_SEND_TRIES: Final = 2
 _KNOWN: Final = ("already known", "already imported", "known transaction")
 
 
@@ -201,12 +202,17 @@ class Sender:
 
     async def _resend(self, attempt: SentTransaction) -> None:
         """Send an attempt; whether it arrived is looked up afterwards."""
-        try:
-            await self._client.send_raw(attempt.raw)
-        except (UnreachableError, ChainTimeoutError, NonceTooLowError, UnderpricedError):
-            return
-        except RefusedError as exc:
-            if not any(known in exc.detail.lower() for known in _KNOWN):
+        for _ in range(_SEND_TRIES):
+            try:
+                await self._client.send_raw(attempt.raw)
+                return
+            except UnreachableError:
+                continue  # the same bytes again do no harm
+            except (ChainTimeoutError, NonceTooLowError, UnderpricedError):
+                return
+            except RefusedError as exc:
+                if any(known in exc.detail.lower() for known in _KNOWN):
+                    return
                 raise
 
     async def _used_up(self, nonce: int) -> bool:

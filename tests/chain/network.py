@@ -1,4 +1,4 @@
-"""A real chain for tests: Anvil, the EigenLayer core, our contracts, and operators with known keys."""
+"""A real chain for tests: Anvil, the EigenLayer core, our contracts, operators with known keys."""
 
 from __future__ import annotations
 
@@ -63,9 +63,11 @@ def operator(position: int, **changes: object) -> NewOperator:
 
 
 @asynccontextmanager
-async def run_network(log: Path, block_time_s: int | None = None) -> AsyncIterator[Network]:
+async def run_network(
+    log: Path, block_time_s: int | None = None, plan: NetworkPlan = PLAN
+) -> AsyncIterator[Network]:
     """All contracts, nobody registered; each transaction is mined at once by default."""
-    prepared = await prepare_network(PLAN)
+    prepared = await prepare_network(plan)
     settings = AnvilSettings(
         log=log,
         block_time_s=block_time_s,

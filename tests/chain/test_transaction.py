@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import rlp as oracle
 from eth_account import Account as OracleAccount
+from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,8 +72,6 @@ def test_a_signed_transaction_is_that_of_eth_account(
 @pytest.mark.parametrize("nonce", [0, 1, 127, 128, 300])
 def test_created_addresses_follow_from_the_nonce(nonce: int) -> None:
     sender = Account(SECRET).address
-    from eth_hash.auto import keccak
-
     assert create_address(sender, nonce) == keccak(oracle.encode([sender, nonce]))[12:]
 
 
