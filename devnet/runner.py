@@ -1,0 +1,184 @@
+"""Runs a scenario: a cluster, one request per act with its events, then the checks."""
+
+from __future__ import annotations
+
+import runpy
+import tempfile
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from devnet.artifacts import ROOT
+from devnet.cluster import run_cluster
+from devnet.consumer import Consumer
+from devnet.errors import DevnetError
+from devnet.progress import RequestTeller
+from devnet.scenario import Live, Outcome
+from node.client.api import NodeClient, open_http
+from node.client.submit import Order, prepare, submit
+from node.errors import NodeError
+from node.programs.accounts import read_accounts
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from devnet.cluster import Cluster
+    from devnet.progress import Progress
+    from devnet.scenario import Act, Scenario
+    from node.client.api import Json
+    from node.client.submit import Prepared
+    from node.programs.accounts import Account
+
+PROGRAM: Final = "solvency"
+MAX_FEE: Final = 10**17
+"""Wei of the fee token; far above the posted price of a hundred segments."""
+_DRAW: Final = ROOT / "examples" / "solvency" / "draw.py"
+_SCENARIOS: Final = Path(__file__).parent / "scenarios"
+_GRACE_S: Final = 60.0
+"""A request must be over so long after its deadline, settled or refunded."""
+
+
+class NotTrueError(Exception):
+    """The first sentence that is not true; `outcome` is how the request ended, if it did."""
+
+    def __init__(self, text: str, outcome: Outcome | None = None) -> None:
+        super().__init__(text)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """The private accounts of a scenario and what the act's requests have in common."""
+
+    accounts: tuple[Account, ...]
+    total: int
+
+
+def scenario_names() -> list[str]:
+    """Names of the scenario files, as a person writes them."""
+    return sorted(p.stem.replace("_", "-") for p in _SCENARIOS.glob("[!_]*.py"))
+
+
+def load_scenario(name: str) -> Scenario:
+    """The scenario of this name; raises DevnetError for an unknown one."""
+    if name not in scenario_names():
+        raise DevnetError(f"no scenario {name!r}; choose one of: {', '.join(scenario_names())}")
+    scenario: Scenario = import_module(f"devnet.scenarios.{name.replace('-', '_')}").SCENARIO
+    return scenario
+
+
+async def run_scenario(scenario: Scenario, progress: Progress) -> list[Outcome]:
+    """Run every act on one fresh cluster; the outcomes in their order.
+
+    Raises:
+        NotTrueError: names the first thing that is not true.
+        DevnetError, ChainError, NodeError, BackendError: it could not be run to its end.
+    """
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix="provernet-") as folder:
+        books = draw_books(Path(folder), scenario)
+        async with run_cluster(scenario.cluster, Path(folder) / "devnet", progress.say) as cluster:
+            consumer = Consumer(cluster.client, cluster.deployment)
+            await consumer.add_reserves(books.total)
+            for act in scenario.acts:
+                if len(scenario.acts) > 1:
+                    progress.say(f"--- {act.name}")
+                outcomes.append(await _run_act(act, scenario, cluster, consumer, books, progress))
+    return outcomes
+
+
+def draw_books(folder: Path, scenario: Scenario) -> _Books:
+    """Draw the private CSV of the scenario as a user would, and read it back."""
+    path = folder / "accounts.csv"
+    text = runpy.run_path(str(_DRAW))["draw"](scenario.accounts, scenario.seed)
+    path.write_text(text, encoding="utf-8")
+    accounts = tuple(read_accounts(path))
+    return _Books(accounts, sum(account.balance for account in accounts))
+
+
+async def _run_act(
+    act: Act,
+    scenario: Scenario,
+    cluster: Cluster,
+    consumer: Consumer,
+    books: _Books,
+    progress: Progress,
+) -> Outcome:
+    before = await consumer.is_open()
+    progress.say(f"SolvencyGate is {_gate(before)} before")
+    live = Live(cluster, progress)
+    async with open_http() as http:
+        client = NodeClient(cluster.api_urls, http)
+        document, prepared = await _submit(act, scenario, client, live, books)
+        after = before
+        if document["state"] == "settled":
+            bundle = await client.get(f"/v1/requests/{document['request_id']}/proof")
+            await consumer.show(bundle)
+            after = await consumer.is_open()
+            progress.say(f"SolvencyGate is {_gate(after)} after it was shown the result")
+    killed = tuple(live.killed)
+    outcome = Outcome(document, prepared.plan.claim, cluster, killed, before, after)
+    for must in act.must:
+        if not must.holds(outcome):
+            raise NotTrueError(f"{act.name}: not true: {must.text}", outcome)
+    for event in act.afterwards:
+        await event(live)
+    return outcome
+
+
+async def _submit(
+    act: Act, scenario: Scenario, client: NodeClient, live: Live, books: _Books
+) -> tuple[Json, Prepared]:
+    """Hand one request in, let the act's events happen, and stay until it is over."""
+    node = await client.get("/v1/node")
+    live.gateway = live.cluster.name_of(str(node["gateway"]))
+    order = Order(PROGRAM, books.accounts, MAX_FEE, scenario.deadline_s)
+    requester = live.cluster.requester
+    prepared = await trio.to_thread.run_sync(prepare, order, requester, node)
+    live.progress.say(
+        f"request 0x{prepared.request_id.hex()} goes to {client.node}: {len(books.accounts)}"
+        f" accounts; view {node['view']}, gateway {live.gateway}"
+    )
+    teller = RequestTeller(live.progress, live.cluster.name_of)
+
+    def seen(document: Json) -> None:
+        teller.tell(document)
+        live.update(document)
+
+    document: Json = {}
+    with trio.move_on_after(scenario.deadline_s + _GRACE_S) as patience:
+        async with _events(act, live) as finished:
+            try:
+                document = await submit(client, prepared, seen)
+            except NodeError as exc:
+                raise NotTrueError(f"{act.name}: the request is accepted: {exc}") from exc
+            if not all(event.is_set() for event in finished):
+                raise NotTrueError(f"{act.name}: the request ended before all events happened")
+    if patience.cancelled_caught:
+        state = live.document.get("state", "unknown")
+        raise NotTrueError(f"{act.name}: the request is over in time (it is {state})")
+    return document, prepared
+
+
+@asynccontextmanager
+async def _events(act: Act, live: Live) -> AsyncIterator[list[trio.Event]]:
+    """Run the act's events beside the request; those still waiting at its end are given up."""
+    finished = [trio.Event() for _ in act.events]
+
+    async def happen(index: int) -> None:
+        await act.events[index](live)
+        finished[index].set()
+
+    async with trio.open_nursery() as nursery:
+        for index in range(len(act.events)):
+            nursery.start_soon(happen, index)
+        yield finished
+        nursery.cancel_scope.cancel()
+
+
+def _gate(is_open: bool) -> str:
+    return "OPEN (mint went through)" if is_open else "CLOSED (mint reverts)"
