@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import trio
@@ -67,6 +67,27 @@ class OperatorGossip(GossipSub):
         await super().publish(msg_forwarder, pubsub_msg)
         self.recent_message_deliveries.clear()
 
+    def _get_peers_to_send(
+        self,
+        topic_ids: Iterable[str],
+        msg_forwarder: ID,
+        origin: ID,
+        msg_id: bytes | None = None,
+    ) -> Iterable[ID]:
+        """Our own messages go to every subscriber, the mesh only relays (1.1's flood publishing).
+
+        Without it a message published before the mesh is made or mended is lost.
+        """
+        pubsub = self.pubsub
+        if pubsub is None or msg_forwarder != pubsub.my_id:
+            return super()._get_peers_to_send(topic_ids, msg_forwarder, origin, msg_id)
+        return [
+            peer
+            for topic in topic_ids
+            for peer in pubsub.peer_topics.get(topic, ())
+            if peer in pubsub.peers
+        ]
+
     async def _do_px(self, px_peers: list[rpc_pb2.PeerInfo]) -> None:
         """A peer does not tell us whom to dial."""
 
@@ -120,7 +141,7 @@ class OperatorPubsub(Pubsub):
     async def hold(self, conn: Any) -> None:
         """Keep the gossip stream to a peer open on its admitted connection, until cancelled.
 
-        The library tries once when a connection opens, and gives up for good at the first failed negotiation.
+        The library gives up for good at the first negotiation that fails.
         """
         peer_id = conn.muxed_conn.peer_id
         while True:

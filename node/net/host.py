@@ -24,7 +24,9 @@ from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_ID
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
+from libp2p.utils.multiaddr_utils import extract_ip_from_multiaddr
 from multiaddr import Multiaddr
+from multiaddr.exceptions import ProtocolLookupError
 
 from node.net.counters import NetCounters
 from node.net.records import NetConfig, NetError
@@ -163,12 +165,30 @@ def listen_addresses(host: BasicHost) -> tuple[str, ...]:
     return tuple(str(address) for address in host.get_addrs())
 
 
+async def check_free(address: str) -> None:
+    """Raises NetError when the address cannot be bound."""
+    multiaddr = Multiaddr(address)
+    try:
+        host = extract_ip_from_multiaddr(multiaddr)
+        port = int(multiaddr.value_for_protocol("tcp"))
+        for listener in await trio.open_tcp_listeners(port, host=host):
+            await listener.aclose()
+    except (OSError, ValueError, ProtocolLookupError) as error:
+        raise NetError(f"cannot listen on {address}: {error}") from error
+
+
 def check_listening(host: BasicHost, wanted: tuple[str, ...]) -> None:
     """Raises NetError naming the address that could not be bound; the library only logs it."""
     swarm = host.get_network()
     missing = [address for address in wanted if address not in swarm.listeners]
     if missing:
         raise NetError(f"cannot listen on {', '.join(missing)}: is the port in use?")
+
+
+async def close_listeners(host: BasicHost) -> None:
+    """The library stops its swarm by a cancellation that skips this, and the ports stay taken."""
+    for listener in list(host.get_network().listeners.values()):
+        await listener.close()
 
 
 async def dial(host: BasicHost, peer_id: str, address: str, timeout: float) -> SwarmConn | None:

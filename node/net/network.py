@@ -17,7 +17,7 @@ from node.net.counters import NetCounters
 from node.net.delivery import Delivery
 from node.net.gossip import GOSSIP_PROTOCOL, OperatorGossip, OperatorPubsub, stop_threads
 from node.net.hello import HELLO_PROTOCOL
-from node.net.host import build_host, check_listening, listen_addresses
+from node.net.host import build_host, check_free, check_listening, close_listeners, listen_addresses
 from node.net.identity import key_pair_of
 from node.net.ledger import PeerLedger
 from node.net.outbox import FRAME_PROTOCOL
@@ -331,22 +331,27 @@ class Libp2pNetwork:
         with trio.CancelScope(shield=True) as scope:
             try:
                 async with self._host.run([Multiaddr(a) for a in config.listen]):
-                    check_listening(self._host, config.listen)
-                    async with (
-                        background_trio_service(self._pubsub),
-                        background_trio_service(self._router),
-                    ):
-                        await self._pubsub.wait_until_ready()
-                        await self._pubsub.subscribe(config.topic)
-                        async with trio.open_nursery() as nursery:
-                            self._peers.start(nursery)
-                            nursery.start_soon(self._delivery.run)
-                            task_status.started()
-                            await stop.wait()
-                            scope.deadline = trio.current_time() + config.stop_timeout
-                            nursery.cancel_scope.cancel()
+                    try:
+                        check_listening(self._host, config.listen)
+                        await self._run_gossip(stop, scope, task_status)
+                    finally:
+                        await close_listeners(self._host)
             finally:
                 await stop_threads(self._pubsub)
+
+    async def _run_gossip(
+        self, stop: trio.Event, scope: trio.CancelScope, task_status: TaskStatus[None]
+    ) -> None:
+        async with background_trio_service(self._pubsub), background_trio_service(self._router):
+            await self._pubsub.wait_until_ready()
+            await self._pubsub.subscribe(self._config.topic)
+            async with trio.open_nursery() as nursery:
+                self._peers.start(nursery)
+                nursery.start_soon(self._delivery.run)
+                task_status.started()
+                await stop.wait()
+                scope.deadline = trio.current_time() + self._config.stop_timeout
+                nursery.cancel_scope.cancel()
 
 
 async def run_network(
@@ -363,6 +368,8 @@ async def run_network(
         NetError: an address to listen on is taken.
     """
     compat.install()
+    for address in config.listen:
+        await check_free(address)  # before any nursery wraps the error in a group
     network = Libp2pNetwork(config, seed, hello, on_blob)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 import trio
@@ -66,8 +67,6 @@ async def test_gossip_of_an_operator_that_is_not_connected_is_relayed_under_its_
 
 
 def world_record(node):
-    from dataclasses import replace
-
     return replace(node.record, multiaddrs=())
 
 

@@ -12,7 +12,7 @@ from node.net.hello import HELLO_PROTOCOL
 from node.net.outbox import FRAME_PROTOCOL
 from node.net.streams import StreamBrokenError
 
-from .conftest import eventually, operator_of
+from tests.node.net.conftest import eventually, operator_of
 
 
 async def test_an_operator_with_its_registered_peer_id_is_admitted(world, rogue):

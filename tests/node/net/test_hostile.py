@@ -8,7 +8,10 @@ import struct
 import pytest
 import trio
 import trio.lowlevel
+from libp2p.crypto.ed25519 import create_new_key_pair
+from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 from libp2p.utils import encode_varint_prefixed
 
 from node.net.blobs import BLOB_PROTOCOL
@@ -17,7 +20,7 @@ from node.net.outbox import FRAME_PROTOCOL
 from node.net.records import MAX_STREAM_FRAME, Ack
 from node.net.streams import StreamBrokenError
 
-from .conftest import eventually, frame
+from tests.node.net.conftest import eventually, frame
 
 
 @pytest.fixture
@@ -124,10 +127,6 @@ async def test_an_unsigned_or_forged_gossip_message_is_refused_and_not_relayed(
 
 
 async def test_a_signed_gossip_message_of_a_stranger_is_refused(scene, rogue):
-    from libp2p.crypto.ed25519 import create_new_key_pair
-    from libp2p.peer.id import ID
-    from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
-
     first, second, conn = scene
     keys = create_new_key_pair()
     message = rpc_pb2.Message(
