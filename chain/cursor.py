@@ -54,6 +54,10 @@ class FollowPolicy:
     remembered: int = 64
     """Marks kept to find the common ancestor after a reorganisation below the finality depth."""
 
+    def __post_init__(self) -> None:
+        if min(self.confirmations, self.max_range, self.remembered) < 1:
+            raise ValueError("confirmations, range and remembered marks are at least 1")
+
 
 @dataclass(frozen=True, slots=True)
 class Update:

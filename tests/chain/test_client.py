@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import Any
 
 import pytest
@@ -135,6 +136,19 @@ async def test_silence_ends_at_the_deadline() -> None:
         with trio.fail_after(2), pytest.raises(ChainTimeoutError) as caught:
             await client.chain_id()
     assert caught.value.fault is ChainFault.TIMEOUT
+
+
+async def test_an_anvil_that_hangs_is_told_and_found_again(anvil: Anvil) -> None:
+    async with open_client(anvil.url, timeout_s=0.3) as client:
+        assert await client.chain_id() == CHAIN_ID
+        anvil.child.send_signal(signal.SIGSTOP)
+        try:
+            with trio.fail_after(3), pytest.raises(ChainTimeoutError):
+                await client.head()
+        finally:
+            anvil.child.send_signal(signal.SIGCONT)
+        assert (await anvil.client.head()).number == 0
+        assert (await client.head()).number == 0
 
 
 async def test_a_passing_failure_is_not_seen_by_reads() -> None:

@@ -127,6 +127,12 @@ async def mint_and_deposit(network: Network, amount: int) -> None:
     await transact(network.client, sender, step.to, step.data)
 
 
+@pytest.mark.parametrize("name", ["confirmations", "max_range", "remembered"])
+def test_a_policy_that_would_never_move_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        replace(POLICY, **{name: 0})
+
+
 async def test_a_rewritten_chain_is_told_as_such(network: Network) -> None:
     await mine(network.client, 3)
     follower = await follow(network, replace(POLICY, remembered=2))
