@@ -1,4 +1,4 @@
-"""The node's database: journal, snapshot, signed statements, decided rounds, requests, events.
+"""The node's database: journal, snapshot, statements, decided rounds, documents, events.
 
 One synchronous apsw connection, used by one worker thread at a time (a limiter of one), is the
 single writer: a commit is one thread hop and one fsync (WAL, synchronous=FULL), a write that began
@@ -25,6 +25,8 @@ MAX_EVENTS: Final = 100_000
 MAX_PAGE: Final = 1_000
 
 Result = TypeVar("Result")
+EventRow = tuple[int, str, Mapping[str, str | int]]
+"""(at_ms, event, fields) of the audit trail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +48,6 @@ class Event:
     at_ms: int
     event: str
     fields: Mapping[str, str | int]
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """A batch on chain, or on its way there."""
-
-    sequence: int
-    round_number: int
-    transaction: bytes | None
-    gas_used: int | None
 
 
 class Store:
@@ -94,9 +86,10 @@ class Store:
 
     # -- the machine's journal
 
-    async def append(self, records: Sequence[bytes]) -> int:
-        """Journal records in one fsync; returns the number of the last one."""
-        return await self._run(partial(_append, records=records))
+    async def append(self, records: Sequence[bytes], events: Sequence[EventRow] = ()) -> int:
+        """Journal records, and events on the way, in one fsync; returns the last one's number."""
+        rows = _event_rows(events)
+        return await self._run(partial(_append, records=records, rows=rows))
 
     async def checkpoint(self, snapshot: bytes, through: int) -> None:
         """Replace the snapshot and drop the journal up to `through`, both or neither.
@@ -150,40 +143,57 @@ class Store:
 
     # -- what the API shows
 
-    async def save_request(
-        self, request_id: bytes, at_ms: int, frame: bytes, document: Mapping[str, Any]
+    async def save_document(
+        self, request_id: bytes, at_ms: int, document: Mapping[str, Any]
     ) -> None:
-        """Keep a request's frame and what is known of it; the frame stays the first one."""
+        """Keep the newest document of a request; its place in the list stays that of the first."""
         await self._run(
             partial(
                 _execute,
                 sql=(
-                    "INSERT INTO requests(request_id, at_ms, frame, document) VALUES (?, ?, ?, ?) "
+                    "INSERT INTO documents(request_id, at_ms, document) VALUES (?, ?, ?) "
                     "ON CONFLICT(request_id) DO UPDATE SET document = excluded.document"
                 ),
-                arguments=(request_id, at_ms, frame, json.dumps(dict(document))),
+                arguments=(request_id, at_ms, json.dumps(dict(document))),
             )
         )
 
-    async def request(self, request_id: bytes) -> tuple[bytes, dict[str, Any]] | None:
-        """The frame and document of a request."""
-        rows = await self._rows(
-            "SELECT frame, document FROM requests WHERE request_id = ?", request_id
+    async def document(self, request_id: bytes) -> dict[str, Any] | None:
+        """The newest document."""
+        return _json(
+            await self._rows("SELECT document FROM documents WHERE request_id = ?", request_id)
         )
-        return (rows[0][0], json.loads(rows[0][1])) if rows else None
 
-    async def requests(self, most: int = MAX_PAGE) -> list[tuple[bytes, dict[str, Any]]]:
-        """(request id, document), newest first."""
+    async def documents(self, after: bytes | None, most: int) -> list[dict[str, Any]]:
+        """Documents, newest request first, from behind `after` on (None: from the first)."""
         rows = await self._rows(
-            "SELECT request_id, document FROM requests ORDER BY at_ms DESC, request_id LIMIT ?",
+            "SELECT document FROM documents WHERE ?1 IS NULL OR (at_ms, request_id) < "
+            "(SELECT at_ms, request_id FROM documents WHERE request_id = ?1) "
+            "ORDER BY at_ms DESC, request_id DESC LIMIT ?2",
+            after,
             min(most, MAX_PAGE),
         )
-        return [(row[0], json.loads(row[1])) for row in rows]
+        return [json.loads(row[0]) for row in rows]
 
-    async def add_events(self, events: Sequence[tuple[int, str, Mapping[str, str | int]]]) -> None:
+    async def save_bundle(self, request_id: bytes, bundle: Mapping[str, Any]) -> None:
+        """Keep a request's proof bundle; the first one stays."""
+        await self._run(
+            partial(
+                _execute,
+                sql="INSERT OR IGNORE INTO bundles(request_id, bundle) VALUES (?, ?)",
+                arguments=(request_id, json.dumps(dict(bundle))),
+            )
+        )
+
+    async def bundle(self, request_id: bytes) -> dict[str, Any] | None:
+        """The proof bundle, if this node has it."""
+        return _json(
+            await self._rows("SELECT bundle FROM bundles WHERE request_id = ?", request_id)
+        )
+
+    async def add_events(self, events: Sequence[EventRow]) -> None:
         """Append (at_ms, event, fields) to the audit trail, which is bounded: the oldest go."""
-        rows = [(at_ms, event, json.dumps(dict(fields))) for at_ms, event, fields in events]
-        await self._run(partial(_add_events, rows=rows))
+        await self._run(partial(_add_events, rows=_event_rows(events)))
 
     async def events(self, after: int = 0, most: int = MAX_PAGE) -> list[Event]:
         """Events with a number above `after`, oldest first."""
@@ -194,35 +204,6 @@ class Store:
             min(most, MAX_PAGE),
         )
         return [Event(row[0], row[1], row[2], json.loads(row[3])) for row in rows]
-
-    async def save_settlement(self, settlement: Settlement) -> None:
-        """Keep how a batch stands on chain; a transaction once known is never unlearned."""
-        await self._run(
-            partial(
-                _execute,
-                sql=(
-                    'INSERT INTO settlements(sequence, round, "transaction", gas_used) '
-                    "VALUES (?, ?, ?, ?) ON CONFLICT(sequence) DO UPDATE SET "
-                    'round = excluded.round, "transaction" = '
-                    'coalesce(excluded."transaction", "transaction"), '
-                    "gas_used = coalesce(excluded.gas_used, gas_used)"
-                ),
-                arguments=(
-                    settlement.sequence,
-                    settlement.round_number,
-                    settlement.transaction,
-                    settlement.gas_used,
-                ),
-            )
-        )
-
-    async def settlement(self, sequence: int) -> Settlement | None:
-        """How a batch stands on chain."""
-        rows = await self._rows(
-            'SELECT sequence, round, "transaction", gas_used FROM settlements WHERE sequence = ?',
-            sequence,
-        )
-        return Settlement(*rows[0]) if rows else None
 
     async def _rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
         return await self._run(partial(_execute, sql=sql, arguments=arguments))
@@ -260,7 +241,13 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
-def _append(connection: apsw.Connection, records: Sequence[bytes]) -> int:
+def _append(
+    connection: apsw.Connection,
+    records: Sequence[bytes],
+    rows: Sequence[tuple[int, str, str]],
+) -> int:
+    if rows:
+        _add_events(connection, rows)
     connection.executemany(
         "INSERT INTO journal(record) VALUES (?)", [(record,) for record in records]
     )
@@ -327,6 +314,10 @@ def _decided(connection: apsw.Connection, from_round: int, most: int) -> list[by
     return [record for place, (number, record) in enumerate(rows) if number == from_round + place]
 
 
+def _event_rows(events: Sequence[EventRow]) -> list[tuple[int, str, str]]:
+    return [(at_ms, event, json.dumps(dict(fields))) for at_ms, event, fields in events]
+
+
 def _add_events(connection: apsw.Connection, rows: Sequence[tuple[int, str, str]]) -> None:
     connection.executemany("INSERT INTO events(at_ms, event, fields) VALUES (?, ?, ?)", rows)
     connection.execute(
@@ -338,6 +329,10 @@ def _execute(
     connection: apsw.Connection, sql: str, arguments: tuple[Any, ...] = ()
 ) -> list[tuple[Any, ...]]:
     return list(connection.execute(sql, arguments).fetchall())
+
+
+def _json(rows: list[tuple[Any, ...]]) -> dict[str, Any] | None:
+    return dict(json.loads(rows[0][0])) if rows else None
 
 
 def _damaged(path: Path) -> StoreError:

@@ -28,24 +28,18 @@ MIGRATIONS: Final = (
     CREATE TABLE statement_floor (round INTEGER NOT NULL) STRICT;
     INSERT INTO statement_floor VALUES (0);
     CREATE TABLE rounds (round INTEGER PRIMARY KEY, record BLOB NOT NULL) STRICT;
-    CREATE TABLE requests (
+    CREATE TABLE documents (
         request_id BLOB PRIMARY KEY,
         at_ms INTEGER NOT NULL,
-        frame BLOB NOT NULL,
         document TEXT NOT NULL
     ) STRICT;
-    CREATE INDEX requests_by_time ON requests(at_ms);
+    CREATE INDEX documents_by_time ON documents(at_ms, request_id);
+    CREATE TABLE bundles (request_id BLOB PRIMARY KEY, bundle TEXT NOT NULL) STRICT;
     CREATE TABLE events (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         at_ms INTEGER NOT NULL,
         event TEXT NOT NULL,
         fields TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE settlements (
-        sequence INTEGER PRIMARY KEY,
-        round INTEGER NOT NULL,
-        "transaction" BLOB,
-        gas_used INTEGER
     ) STRICT;
     """,
 )

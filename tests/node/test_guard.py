@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from node.box import SealingKey
-from node.crypto import BlsKey, Crypto, SessionKey
+from node.crypto import Crypto
 from node.guard import SigningGuard
-from node.keys import NodeKeys
 from node.store import Store
 from protocol.effects import Publish
-from protocol.eip712 import Domain, signed_digest
+from protocol.eip712 import signed_digest
 from protocol.errors import LocalProtocolError
 from protocol.messages import Accept, Commit, FetchBatches, Kind, Vote
-
-KEYS = NodeKeys(
-    SessionKey(b"\x01" * 32), BlsKey(b"\x02" * 32), SealingKey(b"\x03" * 32), b"\x04" * 32
-)
-DOMAIN = Domain(31_337, b"\x05" * 20)
-OPERATOR = b"\x06" * 20
+from tests.node.toy_machine import DOMAIN, KEYS
+from tests.node.toy_machine import ME as OPERATOR
 
 
 @pytest.fixture

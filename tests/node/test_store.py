@@ -15,7 +15,7 @@ import pytest
 import trio
 
 from node.errors import ExitCode, StoreError
-from node.store import MAX_EVENTS, Settlement, Store
+from node.store import MAX_EVENTS, Store
 from node.store_schema import MIGRATIONS
 
 ROOT = Path(__file__).parents[2]
@@ -98,21 +98,27 @@ async def test_decided_rounds_come_without_gaps(store):
     assert await store.last_decided() == 4
 
 
-async def test_requests_events_settlements(store):
-    await store.save_request(b"r1", 10, b"frame", {"state": "requested"})
-    await store.save_request(b"r1", 20, b"other", {"state": "settled"})
-    await store.save_request(b"r2", 15, b"frame 2", {})
-    assert await store.request(b"r1") == (b"frame", {"state": "settled"})
-    assert await store.request(b"r3") is None
-    assert [key for key, _ in await store.requests()] == [b"r2", b"r1"]
-    await store.add_events([(1, "round.decided", {"round": 7}), (2, "job.settled", {"id": "x"})])
+async def test_documents_and_bundles(store):
+    for number, at_ms in ((1, 10), (2, 30), (3, 20), (4, 20)):
+        await store.save_document(b"%d" % number, at_ms, {"id": number, "state": "requested"})
+    await store.save_document(b"1", 99, {"id": 1, "state": "settled"})
+    assert await store.document(b"1") == {"id": 1, "state": "settled"}
+    assert await store.document(b"9") is None
+    assert [item["id"] for item in await store.documents(None, 10)] == [2, 4, 3, 1]
+    assert [item["id"] for item in await store.documents(b"4", 1)] == [3]
+    assert await store.documents(b"1", 10) == await store.documents(b"9", 10) == []
+    await store.save_bundle(b"1", {"proof": "00"})
+    await store.save_bundle(b"1", {"proof": "01"})
+    assert await store.bundle(b"1") == {"proof": "00"}
+    assert await store.bundle(b"2") is None
+
+
+async def test_events(store):
+    await store.add_events([(1, "round.decided", {"round": 7})])
+    await store.append([b"record"], [(2, "job.settled", {"id": "x"})])
     first, second = await store.events()
     assert (first.event, first.fields, second.at_ms) == ("round.decided", {"round": 7}, 2)
     assert await store.events(after=first.number) == [second]
-    await store.save_settlement(Settlement(1, 7, b"tx", None))
-    await store.save_settlement(Settlement(1, 7, None, 21_000))
-    assert await store.settlement(1) == Settlement(1, 7, b"tx", 21_000)
-    assert await store.settlement(2) is None
 
 
 async def test_the_audit_trail_is_bounded(store):
