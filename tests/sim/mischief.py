@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 import msgspec
 
 from protocol import codec
-from protocol.effects import Broadcast, Effect, Publish
+from protocol.effects import Effect, Publish
 from protocol.eip712 import body_digest, digest, value_digest
 from protocol.messages import (
     BidList,
@@ -34,7 +34,7 @@ class Mischief:
     habits: frozenset[str]
     rng: Random
 
-    def __call__(self, world: World, shell: Shell, effect: Effect) -> list[Effect] | None:
+    def __call__(self, world: World, shell: Shell, effect: object) -> list[Effect] | None:
         """Effects instead of the one that an honest machine wants; None: leave it."""
         if not isinstance(effect, Publish):
             return None
@@ -47,6 +47,8 @@ class Mischief:
             case BidList() if "two_lists" in self.habits:
                 self._split_send(world, shell, self._two_lists(world, shell, body))
                 return []
+            case Vote() if {"split", "double_vote"} <= self.habits and self._leads(world, shell):
+                return []  # voted when it proposed, to each node as suits
             case Vote() if effect.kind is Kind.LOCK and "hoard" in self.habits:
                 # Only one node learns of it: its LockCert stays alone.
                 envelope = _sign(world, shell, Kind.LOCK, body)
@@ -68,22 +70,32 @@ class Mischief:
         if "stale" in self.habits and fresh is not None:
             # A fresh Value although a certificate is known.
             bodies = [replace_proposal(body, fresh)]
-        if "split" in self.habits and fresh is not None:
-            bodies.append(replace_proposal(body, fresh))
+        other = _other_value(shell, self.rng)
+        if "split" in self.habits and other is not None:
+            bodies.append(replace_proposal(body, other))
         if bodies == [body]:
             return None
-        signed = [_sign(world, shell, Kind.PROPOSAL, each) for each in bodies]
-        self._split_send(world, shell, signed)
-        if "double_vote" in self.habits:
-            for each in bodies:
-                value = value_digest(world.ingress.domain, each.value)
-                vote = Vote(each.epoch, each.round, each.view, value)
-                for accomplice in world.nodes:
-                    if accomplice.honest:
-                        continue
-                    for kind in (Kind.PREPARE, Kind.LOCK):
-                        world.broadcast(accomplice.index, _sign(world, accomplice, kind, vote))
+        for target in range(len(world.nodes)):
+            self._push(world, shell, target, self.rng.choice(bodies))
         return []
+
+    def _push(self, world: World, shell: Shell, target: int, body: Proposal) -> None:
+        """Show one node one proposal, with every accomplice's votes for just that one."""
+        self._send(world, shell, target, _sign(world, shell, Kind.PROPOSAL, body))
+        if "double_vote" not in self.habits:
+            return
+        value = value_digest(world.ingress.domain, body.value)
+        vote = Vote(body.epoch, body.round, body.view, value)
+        for accomplice in world.nodes:
+            if not accomplice.honest and accomplice.alive:
+                for kind in (Kind.PREPARE, Kind.LOCK):
+                    envelope = _sign(world, accomplice, kind, vote)
+                    self._send(world, accomplice, target, envelope)
+
+    def _leads(self, world: World, shell: Shell) -> bool:
+        """Tell whether one of the colluders is gateway of the view that this one is in."""
+        leader = _toy(shell).round.gateway
+        return any(leader == node.machine.address for node in world.nodes if not node.honest)
 
     def _two_lists(self, world: World, shell: Shell, body: BidList) -> list[Envelope]:
         other = msgspec.structs.replace(body, bids=body.bids[1:], outcomes=body.outcomes[1:])

@@ -1,4 +1,4 @@
-"""One simulated run: a seed draws the network, its faults and its load; invariants judge the end."""
+"""One simulated run: a seed draws network, faults and load; invariants judge."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from random import Random
 from eth_hash.auto import keccak
 
 from protocol import codec
-from protocol.effects import Broadcast, CheckProof, Effect
 from protocol.eip712 import Domain, body_digest
+from protocol.errors import LocalProtocolError
 from protocol.inputs import ClockJudged, Operator, ProofChecked, Received
-from protocol.messages import Cancel, Kind
+from protocol.messages import Cancel, Envelope, Kind
 from protocol.params import DEVNET, ProtocolParams
 from protocol.rotation import OperatorTable, tolerated
 from protocol.round import context
@@ -19,8 +19,8 @@ from protocol.types import Address, Hash
 from tests.sim.crypto import HashCrypto, address_of, bls_key_of
 from tests.sim.ingress import Ingress
 from tests.sim.mischief import HABITS, Mischief
-from tests.sim.toy import ToyMachine
-from tests.sim.world import Links, Shell, Violation, World, signed_envelope
+from tests.sim.toy import CheckItem, ToyMachine
+from tests.sim.world import Links, Shell, ViolationError, World, signed_envelope
 
 PARAMS: ProtocolParams = DEVNET
 VIEW_MS = PARAMS.view_ms
@@ -29,6 +29,10 @@ LIVENESS_VIEWS = 16
 QUIET_VIEWS = 8
 """Then: views until nobody says anything any more."""
 DOMAIN = Domain(31337, Address(b"\x11" * 20))
+
+
+FAILURES = (AssertionError, LocalProtocolError, LookupError, TypeError, ValueError)
+"""A run that ends so has failed: an invariant, or a machine that gave up."""
 
 
 @dataclass
@@ -80,10 +84,10 @@ def item_frame(domain: Domain, item: bytes) -> bytes:
     return codec.encode(signed_envelope(address_of("owner"), Kind.CANCEL, body, signed))
 
 
-def answer_checks(world: World, shell: Shell, effect: Effect) -> None:
+def answer_checks(world: World, shell: Shell, effect: object) -> None:
     """The toy's outside: a check of an outcome ends after a while, if the process still runs."""
-    if isinstance(effect, CheckProof):
-        answer = ProofChecked(effect.digest, True, "")
+    if isinstance(effect, CheckItem):
+        answer = ProofChecked(effect.item, True, "")
         delay = world.rng.randint(1, 80)
         machine = shell.machine
 
@@ -101,7 +105,7 @@ class Run:
         self.seed = seed
         self.rng = Random(seed)
         rng = self.rng
-        size = rng.choice((1, 2, 4, 4, 4, 4, 5, 7))
+        size = rng.choice((1, 2, 4, 4, 4, 4, 5, 5, 7, 7))
         weights = [100] * size
         if rng.random() < 0.3 and size >= 4:
             weights = [rng.randint(80, 120) for _ in range(size)]
@@ -109,18 +113,22 @@ class Run:
         self.table = table_type(drawn.epoch, drawn.seed, drawn.operators)
         self.faulty = self._draw_faulty(size)
         self.ingress = Ingress(self.table, DOMAIN)
-        habits = frozenset(habit for habit in HABITS if rng.random() < 0.4)
+        habits = frozenset(habit for habit in HABITS if rng.random() < 0.6)
         self.mischief = Mischief(habits, rng)
         self.world = World(
             toy_shells(self.table, self.ingress, self.faulty),
             self.ingress,
             rng,
             outside=answer_checks,
+            watch=self._watch,
             interfere=self.mischief,
         )
         self.dead = frozenset(i for i in self.faulty if rng.random() < 0.3)
-        self.gst_ms = rng.choice((0, 4, 8)) * VIEW_MS
+        self.storm_loss = 0.0
+        self.gst_ms = rng.choice((0, 4, 8, 12)) * VIEW_MS
         self.items: set[bytes] = set()
+        self.locked: dict[int, bytes] = {}
+        self.storm: dict[tuple[int, int, int, int], bool] = {}
         self.last_item_ms = 0
 
     def honest(self) -> list[Shell]:
@@ -133,7 +141,7 @@ class Run:
             self._until_decided(result)
             self._until_quiet()
             self._judge()
-        except (Violation, AssertionError) as exc:
+        except FAILURES as exc:
             result.failure = f"{type(exc).__name__}: {exc}"
             result.trace = list(self.world.trace)
         result.rounds = max(len(shell.machine.decisions()) for shell in self.honest())
@@ -144,7 +152,7 @@ class Run:
 
     def _draw_faulty(self, size: int) -> frozenset[int]:
         most = tolerated(size)
-        count = self.rng.choice((0, most, most))
+        count = self.rng.choice((0, most, most, most))
         chosen = frozenset(self.rng.sample(range(size), count))
         stake = sum(self.table.operators[i].weight for i in chosen)
         return chosen if 3 * stake < self.table.total else frozenset()
@@ -197,6 +205,9 @@ class Run:
         world.links.duplicate = rng.choice((0.0, 0.2))
         world.links.delay_ms = rng.choice(((1, 90), (1, 400), (1, 1_500)))
         everyone = range(len(world.nodes))
+        if rng.random() < 0.6:
+            world.links.passes = self._storm_passes
+            self.storm_loss = rng.choice((0.2, 0.4, 0.6))
         for _ in range(rng.randint(0, 3)):
             left = frozenset(i for i in everyone if rng.random() < 0.5)
             groups = (left, frozenset(everyone) - left)
@@ -216,6 +227,21 @@ class Run:
             world.at(rng.randint(0, self.gst_ms), lambda: world.deliver(index, ClockJudged(False)))
             world.at(self.gst_ms, lambda: world.deliver(index, ClockJudged(True)))
 
+    def _storm_passes(self, source: int, target: int, envelope: Envelope) -> bool:
+        """For a whole view a node hears one kind of message from all, from half, or from nobody."""
+        key = (self.world.now_ms // VIEW_MS, envelope.kind, target, source % 2)
+        if key not in self.storm:
+            self.storm[key] = self.rng.random() >= self.storm_loss
+        return self.storm[key]
+
+    def _watch(self, shell: Shell) -> None:
+        """A LockCert decides: no two of one round may name different Values."""
+        machine = shell.machine
+        assert isinstance(machine, ToyMachine)
+        lock = machine.round.lock
+        if lock is not None and self.locked.setdefault(lock.round, lock.value) != lock.value:
+            raise ViolationError(f"fork: two Values of round {lock.round} have a LockCert")
+
     def _doom(self, index: int, effects: int) -> None:
         if self.world.nodes[index].alive:
             self.world.nodes[index].crash_after = effects
@@ -233,7 +259,7 @@ class Run:
         for shell in self.world.nodes:
             self._revive(shell.index)
         if self.gst_ms:
-            # What the owners' nodes hold reaches everybody again: the toy has no other anti-entropy.
+            # What the owners' nodes hold reaches everybody again; the toy does not gossip twice.
             self._spread()
 
     def _spread(self) -> None:
@@ -253,7 +279,7 @@ class Run:
         limit = max(self.last_item_ms, self.gst_ms) + LIVENESS_VIEWS * VIEW_MS
         self.world.run(limit, self._everything_decided)
         if not self._everything_decided():
-            raise Violation("not everything that honest nodes hold was decided in time")
+            raise ViolationError("not everything that honest nodes hold was decided in time")
         passed = self.world.now_ms - max(self.last_item_ms, self.gst_ms)
         result.views = -(-passed // VIEW_MS)
 
@@ -268,23 +294,23 @@ class Run:
     def _until_quiet(self) -> None:
         self.world.run(self.world.now_ms + QUIET_VIEWS * VIEW_MS)
         if not self.world.quiet and not self.faulty:
-            raise Violation("the idle network is not silent")
+            raise ViolationError("the idle network is not silent")
 
     def _judge(self) -> None:
         histories = {shell.index: shell.machine.decisions() for shell in self.honest()}
         longest = max(histories.values(), key=len)
         for index, history in histories.items():
             if history != longest[: len(history)]:
-                raise Violation(f"fork: node {index} decided something else")
+                raise ViolationError(f"fork: node {index} decided something else")
             if len(history) != len(longest):
-                raise Violation(f"node {index} stopped at round {len(history)}")
+                raise ViolationError(f"node {index} stopped at round {len(history)}")
         apps = []
         for shell in self.honest():
             machine = shell.machine
             assert isinstance(machine, ToyMachine)
             apps.append(machine.app.done)
         if any(done != apps[0] for done in apps):
-            raise Violation("honest nodes differ in what was decided when")
+            raise ViolationError("honest nodes differ in what was decided when")
 
 
 def run_seed(seed: int, table_type: type[OperatorTable] = OperatorTable) -> Result:

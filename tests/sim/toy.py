@@ -6,11 +6,13 @@ own check of it ended.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 from eth_hash.auto import keccak
 
 from protocol import codec
-from protocol.effects import Broadcast, CheckProof, Effect, SendTo, ServeBatches
+from protocol.effects import Broadcast, Effect, SendTo, ServeBatches
 from protocol.eip712 import value_digest
 from protocol.errors import RejectionReason
 from protocol.inputs import AnyInput, ClockJudged, ProofChecked, Received
@@ -50,6 +52,16 @@ class ToyState(msgspec.Struct):
     """Id -> round that decided it."""
     history: list[tuple[bytes, bytes]]
     clock_fine: bool
+
+
+@dataclass(frozen=True)
+class CheckItem:
+    """The toy's own effect: check an outcome; answered by ProofChecked(item)."""
+
+    item: bytes
+
+
+ToyEffect = Effect | CheckItem
 
 
 def is_outcome(item: bytes) -> bool:
@@ -119,8 +131,8 @@ class ToyMachine:
         self.app = ToyApp(ctx)
         self.round = fresh(1, 1, ZERO_HASH, 0)
 
-    def step(self, event: AnyInput, now_ms: int) -> list[Effect]:
-        effects: list[Effect] = []
+    def step(self, event: AnyInput, now_ms: int) -> list[ToyEffect]:
+        effects: list[ToyEffect] = []
         envelope: Envelope | None = None
         match event:
             case Received(frame=frame):
@@ -136,9 +148,9 @@ class ToyMachine:
         self.round, more = step(self.round, envelope, self.app, self.ctx, now_ms)
         return effects + self._settle(more, now_ms)
 
-    def resume(self, now_ms: int) -> list[Effect]:
-        checks = [
-            self._check(item)
+    def resume(self, now_ms: int) -> list[ToyEffect]:
+        checks: list[ToyEffect] = [
+            CheckItem(item)
             for item in self.app.items
             if is_outcome(item) and item not in self.app.checked
         ]
@@ -163,7 +175,7 @@ class ToyMachine:
         app.items, app.checked, app.done = kept.items, kept.checked, kept.done
         app.history, app.clock_fine = kept.history, kept.clock_fine
 
-    def _settle(self, effects: list[Effect], now_ms: int) -> list[Effect]:
+    def _settle(self, effects: list[ToyEffect], now_ms: int) -> list[ToyEffect]:
         while self.round.phase is Phase.DECIDED:
             record = self.round.outcome
             assert record is not None
@@ -176,36 +188,33 @@ class ToyMachine:
             effects = effects + more
         return effects
 
-    def _absorb(self, envelope: Envelope, frame: bytes, effects: list[Effect]) -> None:
+    def _absorb(self, envelope: Envelope, frame: bytes, effects: list[ToyEffect]) -> None:
         match envelope.body:
             case Cancel(request_id=item):
                 if item not in self.app.items:
                     self.app.items[item] = frame
                     effects.append(Broadcast(envelope))
                     if is_outcome(item):
-                        effects.append(self._check(item))
+                        effects.append(CheckItem(item))
             case BidList(bids=bids, outcomes=outcomes):
                 unknown = tuple(item for item in (*bids, *outcomes) if item not in self.app.items)
                 if unknown:
                     fetch = Envelope(Kind.FETCH, self.address, Fetch(unknown), b"")
                     effects.append(SendTo(Address(envelope.sender), fetch))
             case Batches(rounds=rounds):
-                for record in rounds:
-                    for inner in record.envelopes:
-                        held = self.ingress.admit(inner)
-                        if held is not None and held.kind == Kind.CANCEL:
-                            self._absorb(held, inner, effects)
+                for inner in (frame for record in rounds for frame in record.envelopes):
+                    held = self.ingress.admit(inner)
+                    if held is not None and held.kind == Kind.CANCEL:
+                        self._absorb(held, inner, effects)
             case Fetch(ids=ids):
-                for wanted in ids:
-                    found = lookup(self.round, wanted)
-                    if found is None and wanted in self.app.items:
-                        found = codec.decode(self.app.items[wanted])
-                    if found is not None:
-                        effects.append(SendTo(Address(envelope.sender), found))
+                found = [self._find(wanted) for wanted in ids]
+                effects += [SendTo(Address(envelope.sender), each) for each in found if each]
             case FetchBatches(from_round=number):
                 effects.append(ServeBatches(Address(envelope.sender), number))
             case _:
                 pass
 
-    def _check(self, item: bytes) -> CheckProof:
-        return CheckProof(Hash(item), ZERO_HASH, codec.decode(self.app.items[item]))
+    def _find(self, wanted: bytes) -> Envelope | None:
+        if wanted in self.app.items:
+            return codec.decode(self.app.items[wanted])
+        return lookup(self.round, wanted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
@@ -26,7 +26,7 @@ from protocol.effects import (
 )
 from protocol.eip712 import body_digest
 from protocol.inputs import AnyInput, Received, Tick
-from protocol.messages import Batches, Body, DecidedRound, Envelope, Kind, Timeout, Vote
+from protocol.messages import Batches, Body, Commit, DecidedRound, Envelope, Kind, Timeout, Vote
 from protocol.types import Address
 from tests.sim.crypto import bls_key_of, bls_sign, session_sign
 from tests.sim.ingress import BLS_KINDS, Ingress
@@ -35,7 +35,7 @@ SERVED_AT_ONCE = 8
 TRACE = 400
 
 
-class Violation(AssertionError):
+class ViolationError(AssertionError):
     """An invariant does not hold."""
 
 
@@ -44,9 +44,12 @@ class NodePort(Protocol):
 
     address: Address
 
-    def step(self, event: AnyInput, now_ms: int) -> list[Effect]: ...
+    def step(self, event: AnyInput, now_ms: int) -> Sequence[object]:
+        """Effects; those that the world does not know go to its `outside`."""
+        ...
+
     def next_deadline_ms(self) -> int | None: ...
-    def resume(self, now_ms: int) -> list[Effect]: ...
+    def resume(self, now_ms: int) -> Sequence[object]: ...
     def snapshot(self) -> bytes: ...
     def restore(self, raw: bytes) -> None: ...
     def decisions(self) -> list[tuple[bytes, bytes]]:
@@ -93,7 +96,7 @@ class Shell:
         self.machine = self.make()
 
 
-Interference = Callable[["World", Shell, Effect], list[Effect] | None]
+Interference = Callable[["World", Shell, object], list[Effect] | None]
 
 
 class World:
@@ -105,7 +108,8 @@ class World:
         ingress: Ingress,
         rng: Random,
         *,
-        outside: Callable[[World, Shell, Effect], None] | None = None,
+        outside: Callable[[World, Shell, object], None] | None = None,
+        watch: Callable[[Shell], None] | None = None,
         interfere: Interference | None = None,
     ) -> None:
         self.nodes = nodes
@@ -113,7 +117,9 @@ class World:
         self.rng = rng
         self.links = Links()
         self.outside = outside
+        self.watch = watch
         self.interfere = interfere
+        self.committed: dict[int, bytes] = {}
         self.now_ms = 0
         self.sent = 0
         self.trace: deque[str] = deque(maxlen=TRACE)
@@ -188,7 +194,9 @@ class World:
         self.note(f"{index} RESTART after {len(shell.journal)} journalled inputs")
         self._perform(shell, shell.machine.resume(self.clock(shell)))
 
-    def _perform(self, shell: Shell, effects: list[Effect]) -> None:
+    def _perform(self, shell: Shell, effects: Sequence[object]) -> None:
+        if self.watch is not None and shell.honest:
+            self.watch(shell)
         for effect in effects:
             if shell.crash_after is not None:
                 shell.crash_after -= 1
@@ -208,7 +216,7 @@ class World:
             shell.journal.clear()
         self._schedule(shell)
 
-    def _do(self, shell: Shell, effect: Effect) -> None:
+    def _do(self, shell: Shell, effect: object) -> None:
         match effect:
             case Publish():
                 envelope = self.sign(shell, effect.kind, effect.body, effect.slot)
@@ -244,7 +252,7 @@ class World:
     def _keep(self, shell: Shell, record: DecidedRound) -> None:
         known = shell.store.setdefault(record.value.round, record)
         if shell.honest and known.value != record.value:
-            raise Violation(f"node {shell.index} decided round {record.value.round} twice")
+            raise ViolationError(f"node {shell.index} decided round {record.value.round} twice")
 
     def _schedule(self, shell: Shell) -> None:
         due = shell.machine.next_deadline_ms()
@@ -277,7 +285,9 @@ class World:
         known = shell.signed.get(slot)
         if known is not None:
             if known[0] != digest and shell.honest:
-                raise Violation(f"node {shell.index} would sign a second {kind.name} for a slot")
+                raise ViolationError(
+                    f"node {shell.index} would sign a second {kind.name} for a slot"
+                )
             return known[1]
         if kind is Kind.LOCK and isinstance(body, Vote) and shell.honest:
             for _, said in shell.signed.values():
@@ -285,7 +295,11 @@ class World:
                     body.round,
                     body.view,
                 ):
-                    raise Violation(f"node {shell.index} would LOCK after its Timeout")
+                    raise ViolationError(f"node {shell.index} would LOCK after its Timeout")
+        if isinstance(body, Commit) and shell.honest:
+            first = self.committed.setdefault(body.round, digest)
+            if first != digest:
+                raise ViolationError(f"fork: two batches of round {body.round} are committed to")
         envelope = signed_envelope(shell.machine.address, kind, body, digest)
         shell.signed[slot] = (digest, envelope)
         return envelope
@@ -330,9 +344,8 @@ def describe(envelope: Envelope) -> str:
     """One short line about an envelope, for the trace."""
     body = envelope.body
     parts = [Kind(envelope.kind).name, "of", envelope.sender[:2].hex()]
-    for name in ("round", "view"):
-        if hasattr(body, name):
-            parts.append(f"{name[0]}{getattr(body, name)}")
+    names = [name for name in ("round", "view") if hasattr(body, name)]
+    parts += [f"{name[0]}{getattr(body, name)}" for name in names]
     value = getattr(body, "value", None)
     if isinstance(value, bytes):
         parts.append(value[:2].hex())
