@@ -274,7 +274,7 @@ def _said(
         case ResultSeen():
             return _result(job, _accepted(segment, now_ms, params), what)
         case ResultChecked():
-            return _checked(segment, what)
+            return _checked(segment, what, TimestampMs(now_ms + params.accept_timeout_ms))
 
 
 def _accepted(segment: Segment, now_ms: TimestampMs, params: ProtocolParams) -> Segment:
@@ -318,10 +318,13 @@ def _result(job: Job, segment: Segment, seen: ResultSeen) -> Segment:
     return replace(_refuse(segment), barred=True)
 
 
-def _checked(segment: Segment, what: ResultChecked) -> Segment:
+def _checked(segment: Segment, what: ResultChecked, relay_ms: TimestampMs) -> Segment:
+    """A valid result is told again long before others, who may have missed it, time out."""
     if segment.stage is not Stage.PROVEN or segment.result != what.digest:
         raise Rejection(RejectionReason.STALE)
-    return replace(segment, stage=Stage.VERIFIED, late=None) if what.valid else _refuse(segment)
+    if not what.valid:
+        return _refuse(segment)
+    return replace(segment, stage=Stage.VERIFIED, late=None, deadline_ms=relay_ms)
 
 
 def _refuse(segment: Segment) -> Segment:

@@ -1,8 +1,8 @@
 """Certified state: what all operators agree on after a round, and what may enter it.
 
 A Ledger is a value: `protocol/execution.py` makes the next one out of a decided round, as a pure
-function of this one and the Value; there is no clock in it. Snapshots are its msgspec encoding
-(`encode_ledger`, `decode_ledger`).
+function of this one and the Value; there is no clock in it. Its fields are plain, so that msgspec
+makes a snapshot of it: as JSON, since amounts outgrow the 64 bits of msgpack's integers.
 
 Money. A request reserves its `reserve` from the round that admits it until the round that closes
 it, and is debited once at most, in that closing round, with at most its maximum fee. What a batch
@@ -24,11 +24,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from protocol.auction import MAX_AMOUNT
 from protocol.award import Award
-from protocol.errors import LocalProtocolError, RejectionReason
+from protocol.errors import RejectionReason
 from protocol.inputs import ProgramRegistered
 from protocol.messages import ProofRequest, RequestBody
 from protocol.params import ProtocolParams
@@ -122,19 +120,6 @@ def genesis(epoch: Epoch) -> Ledger:
         prices={},
         treasury=Wei(0),
     )
-
-
-def encode_ledger(ledger: Ledger) -> bytes:
-    """A snapshot."""
-    return msgspec.json.encode(ledger)
-
-
-def decode_ledger(raw: bytes) -> Ledger:
-    """The ledger of this node's own snapshot; raises LocalProtocolError if it is none."""
-    try:
-        return msgspec.json.decode(raw, type=Ledger)
-    except ValueError as exc:
-        raise LocalProtocolError(f"not a snapshot of a ledger: {exc}") from exc
 
 
 def wei_of(amount: bytes) -> Wei:

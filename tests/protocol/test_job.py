@@ -259,6 +259,11 @@ def test_what_is_known_is_told_again_at_each_deadline():
         assert job.segments[0].deadline_ms > at
 
 
+def test_a_verified_result_is_told_again_before_others_time_out():
+    job = prove(accepted(), 0, ONE)
+    assert job.segments[0].deadline_ms == START + DEVNET.accept_timeout_ms < RESULT_BY
+
+
 def test_a_withheld_input_burns_nobody():
     job = feed(assigned(TWO), accept(0, ONE), accept(2, ONE), Ticked(), at=ACCEPT_BY)
     assert SayUnavailable(1, FailReason.WITHHELD) in todo(job)
@@ -433,7 +438,7 @@ def test_a_snapshot_holds_all_of_a_job():
     job = feed(fresh(), accept(0, ONE), result(1, TWO), InputHeld(2))
     later = feed(prove(accepted(), 0, ONE), UnavailableSeen(1, TWO, FailReason.WITHHELD))
     for held in (job, later):
-        assert msgspec.msgpack.decode(msgspec.msgpack.encode(held), type=Job) == held
+        assert msgspec.json.decode(msgspec.json.encode(held), type=Job) == held
 
 
 def test_no_row_contradicts_another_and_every_state_is_reached_and_left():
