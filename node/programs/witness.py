@@ -56,7 +56,6 @@ class WitnessFault(StrEnum):
     ACCOUNT_LENGTH = "account_length"
     BALANCE_OUT_OF_RANGE = "balance_out_of_range"
     OPENING_OUT_OF_FIELD = "opening_out_of_field"
-    OPENING_MISMATCH = "opening_mismatch"
     TOTAL_OUT_OF_RANGE = "total_out_of_range"
     WRONG_SEGMENT = "wrong_segment"
 
@@ -72,12 +71,11 @@ class UnsatisfiedWitness(Exception):  # noqa: N818  it is the field's term
 
 @dataclass(frozen=True, slots=True)
 class ProofContext:
-    """What a proof is bound to; `segment_hashes` are the verified segments it combines, if any."""
+    """What a proof is bound to."""
 
     request_id: Hash
     prover: Address
     segment: int
-    segment_hashes: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +120,15 @@ def _assign_segment(private_input: bytes, context: ProofContext) -> Assignment:
 
 def _assign_combine(private_input: bytes, context: ProofContext) -> Assignment:
     rows = _decode(private_input, CombineInput).openings
-    hashes = context.segment_hashes
-    if not 0 < len(rows) <= MAX_SEGMENTS or len(rows) != len(hashes):
+    if not 0 < len(rows) <= MAX_SEGMENTS:
         raise UnsatisfiedWitness(WitnessFault.WRONG_ROW_COUNT)
     openings = [_opening(row, number) for number, row in enumerate(rows)]
     roots = [opening.parent() for opening in openings]
-    for number, (root, expected) in enumerate(zip(roots, hashes, strict=True)):
-        if root.hash != expected:
-            raise UnsatisfiedWitness(WitnessFault.OPENING_MISMATCH, number)
     total = combine_roots(roots)
     if total.sum >> TOTAL_BITS:
         raise UnsatisfiedWitness(WitnessFault.TOTAL_OUT_OF_RANGE)
-    listed = segment_hash_list(hashes)
+    # Whether these are the segments that were proven shows when the proofs are put together.
+    listed = segment_hash_list([root.hash for root in roots])
     values = CombineValues(context.request_id, context.prover, total.hash, total.sum, listed)
     openings += [Opening(ZERO_NODE, ZERO_NODE)] * (MAX_SEGMENTS - len(rows))
     inputs: CircuitInputs = {

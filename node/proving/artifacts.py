@@ -69,6 +69,23 @@ def encode_manifest_json(manifest: ProgramManifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
+def decode_manifest_json(raw: bytes) -> ProgramManifest:
+    """The manifest of its readable form; raises ValueError if it is none, or of another id."""
+    document = msgspec.json.decode(raw, type=_ManifestFile)
+    manifest = ProgramManifest(
+        name=document.name,
+        version=document.version,
+        proof_system=document.proof_system,
+        accounts_per_segment=document.accounts_per_segment,
+        max_segments=document.max_segments,
+        segment=_facts(document.segment),
+        combine=_facts(document.combine),
+    )
+    if program_id(manifest).hex() != document.program_id:
+        raise ValueError("the program id is not the hash of the rest")
+    return manifest
+
+
 def load_program(folder: Path) -> BuiltProgram:
     """A built program; checks lock and manifest now, keys when they are read.
 
@@ -81,20 +98,9 @@ def load_program(folder: Path) -> BuiltProgram:
         raise BackendError(BackendFault.ARTIFACT_CORRUPT, LOCK) from exc
     raw = _read_checked(folder, hashes, MANIFEST)
     try:
-        document = msgspec.json.decode(raw, type=_ManifestFile)
-        manifest = ProgramManifest(
-            name=document.name,
-            version=document.version,
-            proof_system=document.proof_system,
-            accounts_per_segment=document.accounts_per_segment,
-            max_segments=document.max_segments,
-            segment=_facts(document.segment),
-            combine=_facts(document.combine),
-        )
-    except (msgspec.DecodeError, ValueError) as exc:
-        raise BackendError(BackendFault.ARTIFACT_CORRUPT, MANIFEST) from exc
-    if program_id(manifest).hex() != document.program_id:
-        raise BackendError(BackendFault.ARTIFACT_CORRUPT, "program id")
+        manifest = decode_manifest_json(raw)
+    except ValueError as exc:
+        raise BackendError(BackendFault.ARTIFACT_CORRUPT, f"{MANIFEST}: {exc}") from exc
     return BuiltProgram(manifest, Hash(program_id(manifest)), folder, hashes)
 
 

@@ -52,17 +52,13 @@ class EngineConfig:
 
 @dataclass(frozen=True, slots=True)
 class ProvingTask:
-    """One proof to make from an input that `hold_input` was given.
-
-    `segment_hashes`: for the combining proof, the verified segments' hashes in order; else empty.
-    """
+    """One proof to make from an input that `hold_input` was given."""
 
     request_id: Hash
     segment: int
     program_id: Hash
     circuit: str
     prover: Address
-    segment_hashes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +217,6 @@ class ProvingEngine:
             request_id=task.request_id,
             prover=task.prover,
             segment=task.segment,
-            segment_hashes=tuple(value.to_bytes(32, "big") for value in task.segment_hashes),
         )
         saved = Checkpoint(name, Stage.WITNESS, (), b"")
 
@@ -313,6 +308,5 @@ def _task_name(task: ProvingTask, private_input: bytes) -> bytes:
         task.prover,
         task.segment.to_bytes(4, "big"),
         keccak(private_input),
-        *(value.to_bytes(32, "big") for value in task.segment_hashes),
     )
     return keccak(b"".join(parts))

@@ -24,7 +24,6 @@ class ProveJob(_Frame, frozen=True):
     request_id: bytes
     prover: bytes
     segment: int
-    segment_hashes: tuple[bytes, ...]
 
 
 class VerifyJob(_Frame, frozen=True):

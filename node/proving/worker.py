@@ -117,8 +117,7 @@ def _do(job: wire.Job, keys: KeyCache) -> Iterator[wire.Answer]:
 def _prove(
     job: wire.ProveJob, program: BuiltProgram, keys: KeyCache, clock: _Stopwatch
 ) -> Iterator[wire.Answer]:
-    hashes = tuple(int.from_bytes(word, "big") for word in job.segment_hashes)
-    context = ProofContext(Hash(job.request_id), Address(job.prover), job.segment, hashes)
+    context = ProofContext(Hash(job.request_id), Address(job.prover), job.segment)
     assignment = assign(job.circuit, job.private_input, context)
     yield wire.WitnessChecked(clock.lap_ms(), assignment.values)
     proof = keys.prover(program, job.circuit).prove(assignment.inputs)

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import trio
 
+from node.programs.solvency import CombineInput
 from node.programs.witness import UnsatisfiedWitness, WitnessFault
 from node.proving.engine import (
     EngineConfig,
@@ -75,9 +77,7 @@ async def test_a_whole_statement_is_proven_verified_and_claimed(
             proof = await engine.prove(segment_task(built, index))
             await engine.verify(ProofCheck(built.program_id, SEGMENT, proof.values, proof.proof))
             submissions.append(Submission(PROVER, proof.values))
-        task = ProvingTask(
-            REQUEST, 2, built.program_id, COMBINE, PROVER, solvency_plan.segment_hashes
-        )
+        task = ProvingTask(REQUEST, 2, built.program_id, COMBINE, PROVER)
         combined = await engine.prove(task)
         check = ProofCheck(built.program_id, COMBINE, combined.values, combined.proof)
         await engine.verify(check)
@@ -115,16 +115,19 @@ async def test_other_provers_requests_and_forged_proofs_are_refused(
 async def test_an_unsatisfied_input_names_its_cause_and_a_missing_one_too(
     engine_config: EngineConfig, built: BuiltProgram, solvency_plan: SolvencyPlan
 ) -> None:
-    hashes = (solvency_plan.segment_hashes[0], solvency_plan.segment_hashes[0])
-    wrong = ProvingTask(REQUEST, 2, built.program_id, COMBINE, PROVER, hashes)
+    wrong = ProvingTask(REQUEST, 2, built.program_id, COMBINE, PROVER)
     async with open_engine(engine_config) as engine:
         with pytest.raises(Rejection) as refused:
             await engine.prove(segment_task(built))
         assert refused.value.reason is RejectionReason.INPUT_WITHHELD
         await hold_all(engine, solvency_plan)
+        opened = msgspec.msgpack.decode(solvency_plan.combine_input, type=CombineInput)
+        too_much = msgspec.structs.replace(opened.openings[1], left_sum=b"\xff" * 9)
+        changed = msgspec.structs.replace(opened, openings=[opened.openings[0], too_much])
+        await engine.hold_input(REQUEST, 2, msgspec.msgpack.encode(changed))
         with pytest.raises(UnsatisfiedWitness) as caught:
             await engine.prove(wrong)
-        assert (caught.value.fault, caught.value.row) == (WitnessFault.OPENING_MISMATCH, 1)
+        assert caught.value.fault is WitnessFault.TOTAL_OUT_OF_RANGE
         await engine.hold_input(REQUEST, 0, b"no input")
         with pytest.raises(UnsatisfiedWitness) as caught:
             await engine.prove(segment_task(built))

@@ -51,14 +51,14 @@ class Circuit:
 @pytest.fixture(scope="module")
 def segment(built: BuiltProgram, solvency_plan: SolvencyPlan) -> Circuit:
     """The second segment: 4 accounts, 12 rows unused."""
-    context = ProofContext(REQUEST, PROVER, 1, ())
+    context = ProofContext(REQUEST, PROVER, 1)
     assignment = assign(SEGMENT, solvency_plan.segment_inputs[1], context)
     return Circuit(built, SEGMENT, assignment)
 
 
 @pytest.fixture(scope="module")
 def combine(built: BuiltProgram, solvency_plan: SolvencyPlan) -> Circuit:
-    context = ProofContext(REQUEST, PROVER, 2, solvency_plan.segment_hashes)
+    context = ProofContext(REQUEST, PROVER, 2)
     return Circuit(built, COMBINE, assign(COMBINE, solvency_plan.combine_input, context))
 
 
