@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-import click
 import typer
 
 from node.cli import jobs, start, submit, verify
@@ -36,10 +34,14 @@ def run(arguments: Sequence[str]) -> int:
     except NodeError as exc:
         complain(str(exc))
         return exc.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return ExitCode.INTERRUPTED
-    except click.ClickException as exc:
-        exc.show(sys.stderr)
+    except typer.TyperException as exc:
+        # typer brings its own copy of click, whose usage errors alone phrase themselves.
+        phrase = getattr(exc, "format_message", None)
+        text = phrase() if phrase else str(exc)
+        if text:  # none after the help that stands in for a missing verb
+            complain(text)
         return ExitCode.BAD_INPUT
     except BaseExceptionGroup as group:
         return _unwrap(group)
