@@ -12,7 +12,6 @@ from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from devnet.errors import DevnetError
@@ -80,7 +79,7 @@ def scenario(
     try:
         chosen = load_scenario(name).only(act) if act else load_scenario(name)
     except DevnetError as exc:
-        raise click.UsageError(str(exc)) from exc
+        raise typer.BadParameter(str(exc)) from exc
     progress = Progress(_console(stderr=json))
     outcomes: list[Outcome] = []
 
@@ -124,7 +123,8 @@ def up(
 
     folder = data.resolve()
     if hold > nodes:
-        raise click.UsageError(f"--hold {hold} of --nodes {nodes}")
+        raise typer.BadParameter(f"--hold {hold} of --nodes {nodes}")
+    standing.check_folder(folder)
     if standing.supervisor_pid(folder) is not None:
         raise standing.AlreadyRunsError(
             f"a devnet runs in {folder}; stop it: python -m devnet down{_data_option(folder)}"
@@ -192,11 +192,11 @@ def logs(
     files = log_files(data.resolve())
     if name and name not in files:
         known = ", ".join(files) or "none; start a devnet: python -m devnet up"
-        raise click.UsageError(f"no log {name!r}; there are: {known}")
+        raise typer.BadParameter(f"no log {name!r}; there are: {known}")
     chosen = {name: files[name]} if name else files
     if json:
         if follow:
-            raise click.UsageError("--json prints one object, --follow has no end; leave one out")
+            raise typer.BadParameter("--json prints one object, --follow has no end; leave one out")
         _print_json({"logs": {known: tail(path, lines) for known, path in chosen.items()}})
         return Exit.OK
     follower = LogFollower(chosen)
@@ -222,10 +222,12 @@ def run(arguments: Sequence[str]) -> int:
     except DevnetError as exc:
         complain(str(exc))
         return Exit.FAILED
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return Exit.INTERRUPTED
-    except click.ClickException as exc:
-        complain(exc.format_message())
+    except typer.TyperException as exc:
+        text = _usage(exc)
+        if text:  # none after the help that stands in for a missing verb
+            complain(text)
         return Exit.BAD_INPUT
     return int(code or Exit.OK)
 
@@ -233,6 +235,12 @@ def run(arguments: Sequence[str]) -> int:
 def complain(text: str) -> None:
     """One line on standard error."""
     sys.stderr.write("error: " + " ".join(text.split()) + "\n")
+
+
+def _usage(exc: typer.TyperException) -> str:
+    """What typer would say, in one line; only its usage errors can phrase themselves."""
+    phrase = getattr(exc, "format_message", None)
+    return phrase() if phrase else str(exc)
 
 
 def _told_up(state: dict[str, Any], json: bool) -> None:

@@ -47,6 +47,12 @@ def supervisor_pid(folder: Path) -> int | None:
     return None
 
 
+def check_folder(folder: Path) -> None:
+    """Raise DevnetError if the folder has files that no devnet put there: `held` would empty it."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).is_file():
+        raise DevnetError(f"{folder} holds other files; give an empty folder with --data")
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Take the folder for this process and empty it.
@@ -55,8 +61,7 @@ def held(folder: Path) -> Iterator[None]:
         AlreadyRunsError: another devnet holds it.
         DevnetError: it has files that no devnet put there.
     """
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).is_file():
-        raise DevnetError(f"{folder} holds other files; give an empty folder with --data")
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("ab") as lock:
         try:
