@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -147,14 +148,17 @@ def bring_down(folder: Path) -> bool:
     pid = supervisor_pid(folder)
     if pid is None:
         return False
-    deadline = time.monotonic() + STOP_DEADLINE_S
-    number = signal.SIGTERM
-    while supervisor_pid(folder) == pid:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            break
-        # Its children die with it, however it dies.
-        number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
-        time.sleep(_POLL_S)
+    try:
+        supervisor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if supervisor_pid(folder) == pid:  # else it has ended and the number may be another's
+            signal.pidfd_send_signal(supervisor, signal.SIGTERM)
+            if not select.select([supervisor], [], [], STOP_DEADLINE_S)[0]:
+                # Its children die with it, however it dies.
+                signal.pidfd_send_signal(supervisor, signal.SIGKILL)
+                select.select([supervisor], [], [])
+    finally:
+        os.close(supervisor)
     return True
