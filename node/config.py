@@ -113,9 +113,9 @@ def _absolute(model: BaseModel, base: Path) -> dict[str, object]:
 
 
 def load_config(path: Path, flags: Mapping[str, object] | None = None) -> NodeConfig:
-    """Read a TOML file; `PROVERNET_CHAIN__RPC_URL` overrides it, flags such as {"api": {"port": 1}} both.
+    """Read a TOML file; variables such as `PROVERNET_CHAIN__RPC_URL` override it, flags both.
 
-    Relative paths are relative to the file. Raises ConfigError naming the key and the mend.
+    Flags are nested: {"api": {"port": 1}}. Relative paths are relative to the file. Raises ConfigError naming the key and the mend.
     """
 
     class _FromFile(NodeConfig):
@@ -125,8 +125,8 @@ def load_config(path: Path, flags: Mapping[str, object] | None = None) -> NodeCo
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
             env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  the base class has it
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, path)
 

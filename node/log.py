@@ -9,7 +9,7 @@ from typing import Literal
 import structlog
 
 QUIET = ("libp2p", "multiaddr", "hypercorn", "httpx", "httpcore", "async_service")
-"""Libraries that log peers' misbehaviour as errors; ingress and the peer ledger count it instead."""
+"""Libraries that log peers' misbehaviour as errors; ingress and the peer ledger count it."""
 
 
 def setup_logging(

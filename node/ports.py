@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from protocol.batch import Batch
-from protocol.inputs import Input
+from protocol.inputs import AnyInput
 from protocol.messages import Certificate
-from protocol.types import Address, Hash
+from protocol.types import Hash
 
-Clock = Callable[[], int]
-"""This node's time in Unix milliseconds."""
-
-Submit = Callable[[Input], Awaitable[None]]
+Submit = Callable[[AnyInput], Awaitable[None]]
 """Hands an input to the replica; returns once it is journalled."""
+
+
+class Clock(Protocol):
+    """The node's own clock."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the Unix epoch."""
+        ...
 
 
 class Arrival(Protocol):
@@ -49,7 +53,7 @@ class Network(Protocol):
         ...
 
     async def send_blob(self, operator: bytes, name: bytes, data: bytes, timeout: float) -> None:
-        """Deliver a blob; raises what the adapter translates to `Undelivered`."""
+        """Deliver a blob; raises UndeliveredError."""
         ...
 
     def connected(self) -> frozenset[bytes]:
@@ -89,12 +93,13 @@ class Prover(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class SettleError(Exception):
     """A settlement transaction did not go through; `reason` is a stable code."""
 
-    reason: str
-    detail: str
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
 
 
 class Settler(Protocol):
@@ -105,12 +110,13 @@ class Settler(Protocol):
         ...
 
 
-class EscrowReader(Protocol):
-    """Reads the chain for one requester."""
+class UndeliveredError(Exception):
+    """A blob did not reach its operator; `code` is the receiver's reply, 0 if there was none."""
 
-    async def escrow_of(self, requester: Address) -> int:
-        """Wei that back new requests; raises SettleError's sibling ChainError as it comes."""
-        ...
+    def __init__(self, reason: str, code: int = 0) -> None:
+        super().__init__(f"{reason} (code {code})" if code else reason)
+        self.reason = reason
+        self.code = code
 
 
 class Documents(Protocol):

@@ -141,6 +141,30 @@ class Store:
         rows = await self._rows("SELECT coalesce(max(round), 0) FROM rounds")
         return int(rows[0][0])
 
+    # -- the chain
+
+    async def add_settlement_attempt(self, sequence: int, attempt: bytes) -> None:
+        """Keep a signed settlement transaction, before it is sent."""
+        await self._rows(
+            "INSERT INTO settlement_attempts(sequence, attempt) VALUES (?, ?)", sequence, attempt
+        )
+
+    async def settlement_attempts(self, sequence: int) -> list[bytes]:
+        """All attempts to settle a batch, oldest first."""
+        rows = await self._rows(
+            "SELECT attempt FROM settlement_attempts WHERE sequence = ? ORDER BY number", sequence
+        )
+        return [row[0] for row in rows]
+
+    async def save_chain_position(self, position: bytes) -> None:
+        """Keep how far the chain was read."""
+        await self._rows("INSERT OR REPLACE INTO chain_position VALUES (1, ?)", position)
+
+    async def chain_position(self) -> bytes | None:
+        """How far the chain was read; None before the first time."""
+        rows = await self._rows("SELECT position FROM chain_position")
+        return rows[0][0] if rows else None
+
     # -- what the API shows
 
     async def save_document(

@@ -34,6 +34,16 @@ MIGRATIONS: Final = (
         document TEXT NOT NULL
     ) STRICT;
     CREATE INDEX documents_by_time ON documents(at_ms, request_id);
+    CREATE TABLE settlement_attempts (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        sequence INTEGER NOT NULL,
+        attempt BLOB NOT NULL -- a signed transaction, on disk before it is sent
+    ) STRICT;
+    CREATE INDEX settlement_attempts_by_sequence ON settlement_attempts(sequence);
+    CREATE TABLE chain_position (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        position BLOB NOT NULL
+    ) STRICT;
     CREATE TABLE bundles (request_id BLOB PRIMARY KEY, bundle TEXT NOT NULL) STRICT;
     CREATE TABLE events (
         number INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Final
 
 from eth_hash.auto import keccak
 
@@ -72,3 +73,6 @@ DEVNET = ProtocolParams(
     initial_price_wei=10**15,
 )
 """Loopback devnet: short views, Anvil's one-second blocks."""
+
+NETWORKS: Final = {"devnet": DEVNET}
+"""Parameters by the name that a deployment file gives."""

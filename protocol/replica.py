@@ -146,6 +146,10 @@ class Replica:
                 due.append(state.decided_ms + self.setup.params.view_ms)
         return min((at for at in due if at is not None), default=None)
 
+    def tables(self) -> dict[int, OperatorTable]:
+        """Operator tables by epoch, as many as still matter."""
+        return {epoch: self._table(epoch) for epoch in self.state.tables}
+
     def admission(self, body: RequestBody, escrow: int, now_ms: int) -> RejectionReason | None:
         """Why a request would not be admitted now; changes nothing."""
         if self.state.ledger is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 program = typer.Typer(
     name="node",
-    help="An operator node of an open network of zero-knowledge provers, and its requester's verbs.",
+    help="An operator node of an open network of zero-knowledge provers; requesters' verbs, too.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _unwrap(group: BaseExceptionGroup[BaseException]) -> int:
-    """The one NodeError or interrupt inside a nursery's group; anything else is a bug and is shown."""
+    """The NodeError or interrupt inside a nursery's group; anything else is a bug and is shown."""
     errors = _leaves(group)
     known = [error for error in errors if isinstance(error, NodeError)]
     if known:

@@ -1,4 +1,4 @@
-"""What verbs print: tables for people, one JSON object for programs, complaints on standard error."""
+"""What verbs print: tables for people, one JSON object for programs, complaints on stderr."""
 
 from __future__ import annotations
 

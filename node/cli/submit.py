@@ -36,7 +36,8 @@ def submit(
 ) -> int:
     """Prove the total of a private list of balances.
 
-    The provers that the award names see the rows that they prove; nobody else does. The total becomes public.
+    The provers that the award names see the rows that they prove; nobody else does. The total
+    becomes public.
     """
     from node.keys import load_session_key, read_password  # noqa: PLC0415
 
@@ -107,7 +108,7 @@ def parse_amount(text: str) -> int:
     whole, _, part = digits.partition(".")
     if not (whole + part).isascii() or not (whole + part).isdigit() or len(part) > places:
         raise InputError(f"{text!r} is no amount", "write wei, 20gwei or 0.5ether")
-    wei = int(whole or "0") * 10**places + int((part + "0" * places)[:places] or "0")
+    wei: int = int(whole or "0") * 10**places + int((part + "0" * places)[:places] or "0")
     if not 0 < wei < 2**96:
         raise InputError(f"{text!r} is out of range", "give more than 0 and less than 2**96 wei")
     return wei

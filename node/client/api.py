@@ -1,4 +1,4 @@
-"""HTTP client of one or more nodes: any of them can answer, the next one is asked when one fails."""
+"""HTTP client of one or more nodes: any can answer, the next one is asked when one fails."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Submits a proof request, delivers its private input to the assigned provers, waits for the end.
 
-The private input is sealed here, to each assigned prover's registered key: nodes in between relay what they
-can not read. The settled root is compared with the one computed here.
+The private input is sealed here, to each assigned prover's registered key: nodes in between relay
+what they can not read. The settled root is compared with the one computed here.
 """
 
 from __future__ import annotations
@@ -87,13 +87,12 @@ def prepare(order: Order, key: SessionKey, node: Json) -> Prepared:
     return Prepared(bytes(request_id), frame, work)
 
 
-async def submit(
-    client: NodeClient, prepared: Prepared, progress: Callable[[Json], None]
-) -> Json:
+async def submit(client: NodeClient, prepared: Prepared, progress: Callable[[Json], None]) -> Json:
     """Hand in a prepared request and stay until it is settled or refunded.
 
-    Returns the last request document with `root_matches` added: whether the settled claim is the one computed
-    here. Raises RefusedError if the request is not admitted; a node that dies is replaced by the next one.
+    Returns the last request document with `root_matches` added: whether the settled claim is the
+    one computed here. Raises RefusedError if the request is not admitted; a node that dies is
+    replaced by the next one.
     """
     await client.post("/v1/requests", prepared.frame)
     courier = _Courier(client, prepared)

@@ -146,6 +146,7 @@ class Libp2pNetwork:
             for link in self._peers.links.values():
                 link.outbox.put(frame, expires_at)
         await self._pubsub.publish(self._config.topic, frame)
+        await trio.lowlevel.checkpoint()
 
     async def send(self, operator: bytes, frame: bytes) -> None:
         """Queue a frame for one operator: at least once before the expiry, or counted as dropped.

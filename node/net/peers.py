@@ -76,7 +76,7 @@ class Peers:
         self._hold = hold
         self._left = left
         self._sessions: dict[SwarmConn, Session] = {}
-        self._operators: dict[str, bytes] = {}  # by peer id
+        self._operators: dict[str, list[bytes]] = {}  # by peer id
         self._admitted = cast(OperatorSwarm, host.get_network()).admitted
         self._nursery: trio.Nursery | None = None
         self._dials = trio.CapacityLimiter(8)
@@ -98,17 +98,28 @@ class Peers:
             link.scope.cancel()
             if link.session is not None:
                 link.session.scope.cancel()
+            link.notify()
             if operator in wanted:
                 # The same operator at another place: what waits for it is still for it.
                 self._add(wanted[operator], link.outbox)
         for operator in wanted.keys() - self.links.keys():
             self._add(wanted[operator], Outbox(self._config, self._counters))
-        self._operators = {link.record.peer_id: o for o, link in self.links.items()}
+        self._operators = {}
+        for operator, link in self.links.items():
+            self._operators.setdefault(link.record.peer_id, []).append(operator)
         self._ledger.keep_only(frozenset(wanted), trio.current_time())
 
     def operator_of(self, peer_id: str) -> bytes | None:
-        """The operator registered with this peer id."""
-        return self._operators.get(peer_id)
+        """The operator behind this peer id: by its hello, or else by the registry.
+
+        The registry does not prove that an operator owns the peer id it registers, so another could
+        claim its gossip; when several name the same peer id, only a hello decides.
+        """
+        conn = self._admitted.get(peer_id)
+        if conn is not None and (session := self._sessions.get(conn)) is not None:
+            return session.operator
+        registered = self._operators.get(peer_id, [])
+        return registered[0] if len(registered) == 1 else None
 
     def connected(self) -> frozenset[bytes]:
         """Operators with an admitted connection."""

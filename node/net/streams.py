@@ -12,6 +12,7 @@ from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 
 _LENGTH = struct.Struct(">I")
+_READ = 64 * 1024  # one read of the library costs more than the bytes in it
 
 
 class StreamBrokenError(Exception):
@@ -32,6 +33,7 @@ class PeerStream:
     def __init__(self, inner: Any, timeout: float) -> None:
         self._inner = inner
         self._timeout = timeout
+        self._unread = bytearray()
 
     @property
     def conn(self) -> SwarmConn:
@@ -120,16 +122,18 @@ class PeerStream:
                 return
 
     async def _read(self, count: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < count:
+        unread = self._unread
+        while len(unread) < count:
             try:
-                part = await self._inner.read(count - len(parts))
+                part = await self._inner.read(_READ)
             except Exception as error:
                 raise StreamBrokenError(type(error).__name__) from error
             if not part:
                 raise StreamBrokenError("end of stream")
-            parts += part
-        return bytes(parts)
+            unread += part
+        taken = bytes(unread[:count])
+        del unread[:count]
+        return taken
 
 
 async def open_stream(conn: SwarmConn, protocol: TProtocol, timeout: float) -> PeerStream:

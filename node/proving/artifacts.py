@@ -44,6 +44,11 @@ class BuiltProgram:
         """The generated on-chain verifier of one circuit, for the contracts' build."""
         return self.folder / f"{verifier_contract(circuit)}.sol"
 
+    def manifest_json(self) -> dict[str, object]:
+        """The manifest as `manifest.json` holds it."""
+        document: dict[str, object] = msgspec.json.decode(encode_manifest_json(self.manifest))
+        return document
+
     def read_checked(self, name: str) -> bytes:
         """One file's bytes, if they are those that were built; raises BackendError."""
         return _read_checked(self.folder, self.hashes, name)
@@ -69,8 +74,8 @@ def encode_manifest_json(manifest: ProgramManifest) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
-def decode_manifest_json(raw: bytes) -> ProgramManifest:
-    """The manifest of its readable form; raises ValueError if it is none, or of another id."""
+def decode_manifest_json(raw: bytes) -> tuple[ProgramManifest, str]:
+    """A manifest and the program id it states (hexadecimal, unchecked); raises ValueError."""
     document = msgspec.json.decode(raw, type=_ManifestFile)
     manifest = ProgramManifest(
         name=document.name,
@@ -81,9 +86,7 @@ def decode_manifest_json(raw: bytes) -> ProgramManifest:
         segment=_facts(document.segment),
         combine=_facts(document.combine),
     )
-    if program_id(manifest).hex() != document.program_id:
-        raise ValueError("the program id is not the hash of the rest")
-    return manifest
+    return manifest, document.program_id
 
 
 def load_program(folder: Path) -> BuiltProgram:
@@ -98,9 +101,11 @@ def load_program(folder: Path) -> BuiltProgram:
         raise BackendError(BackendFault.ARTIFACT_CORRUPT, LOCK) from exc
     raw = _read_checked(folder, hashes, MANIFEST)
     try:
-        manifest = decode_manifest_json(raw)
+        manifest, stated = decode_manifest_json(raw)
     except ValueError as exc:
-        raise BackendError(BackendFault.ARTIFACT_CORRUPT, f"{MANIFEST}: {exc}") from exc
+        raise BackendError(BackendFault.ARTIFACT_CORRUPT, MANIFEST) from exc
+    if program_id(manifest).hex() != stated:
+        raise BackendError(BackendFault.ARTIFACT_CORRUPT, "program id")
     return BuiltProgram(manifest, Hash(program_id(manifest)), folder, hashes)
 
 

@@ -38,15 +38,13 @@ class CheckingService:
     async def _check(self, effect: CheckProof) -> None:
         body = effect.result
         try:
-            await self._prover.check(
-                effect.program_id, effect.combining, body.publics, body.proof
-            )
+            await self._prover.check(effect.program_id, effect.combining, body.publics, body.proof)
             verdict = ProofChecked(effect.digest, True, "")
         except Rejection as exc:
             verdict = ProofChecked(effect.digest, False, exc.reason.code)
         except BackendError as exc:
             # No verdict: neither the prover's fault nor a proof this node may vouch for.
-            log.error("checking failed", request=body.request_id.hex(), cause=str(exc))
+            log.warning("checking failed", request=body.request_id.hex(), cause=str(exc))
             self._metrics.proofs_checked.labels("backend").inc()
             return
         self._metrics.proofs_checked.labels(verdict.reason or "valid").inc()

@@ -25,7 +25,7 @@ async def take_frames(
 ) -> None:
     """Admit frames until the network stops; a peer pays for what only a faulty one sends."""
     async for arrival in arrivals:
-        verdict = await ingress.admit(arrival.operator, arrival.frame, clock(), horizon())
+        verdict = await ingress.admit(arrival.operator, arrival.frame, clock.now_ms(), horizon())
         if isinstance(verdict, Refused):
             metrics.frames_refused.labels(verdict.reason.code).inc()
             # A gossiped frame was relayed: its content is not its forwarder's fault.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from eth_hash.auto import keccak
 
+from node.ports import UndeliveredError
 from node.private_input import associated_data, blob_name, parse_blob_name
 from protocol.errors import Rejection, RejectionReason
 from protocol.inputs import InputHeld
@@ -31,6 +32,13 @@ class BoxReply(IntEnum):
     TAKEN = 0
     NOT_ASSIGNED = 64
     MISMATCH = 65
+    NO_ANSWER = 255
+
+
+_REASONS: Final[dict[int, RejectionReason]] = {
+    BoxReply.NOT_ASSIGNED: RejectionReason.NOT_ASSIGNED,
+    BoxReply.MISMATCH: RejectionReason.INPUT_MISMATCH,
+}
 
 
 class PrivateInputs:
@@ -68,19 +76,21 @@ class PrivateInputs:
         if len(box) > MAX_BOX:
             raise Rejection(RejectionReason.FRAME_TOO_LARGE, f"{MAX_BOX} bytes at most")
         if operator == self._me:
-            code = await self.take(request_id, segment, box)
-        elif self._network is None:
-            raise Rejection(RejectionReason.PROVER_UNREACHABLE)
+            code = int(await self.take(request_id, segment, box))
         else:
-            code = await self._network.send_blob(
-                operator, blob_name(request_id, segment), box, DELIVERY_TIMEOUT_S
-            )
-        if code == BoxReply.NOT_ASSIGNED:
-            raise Rejection(RejectionReason.NOT_ASSIGNED)
-        if code == BoxReply.MISMATCH:
-            raise Rejection(RejectionReason.INPUT_MISMATCH)
+            code = await self._send(request_id, segment, operator, box)
         if code != BoxReply.TAKEN:
-            raise Rejection(RejectionReason.PROVER_UNREACHABLE)
+            raise Rejection(_REASONS.get(code, RejectionReason.PROVER_UNREACHABLE))
+
+    async def _send(self, request_id: Hash, segment: int, operator: Address, box: bytes) -> int:
+        if self._network is None:
+            return BoxReply.NO_ANSWER
+        name = blob_name(request_id, segment)
+        try:
+            await self._network.send_blob(operator, name, box, DELIVERY_TIMEOUT_S)
+        except UndeliveredError as exc:
+            return exc.code or BoxReply.NO_ANSWER
+        return BoxReply.TAKEN
 
     async def take(self, request_id: Hash, segment: int, box: bytes) -> BoxReply:
         """Open a box for a segment of this node; on TAKEN the input survives a crash."""

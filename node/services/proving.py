@@ -60,19 +60,19 @@ class ProvingService:
 
     async def _prove(self, effect: StartProving, scope: trio.CancelScope) -> None:
         request_id, segment = effect.request_id, effect.segment
-        started_ms = self._clock()
+        started_ms = self._clock.now_ms()
         try:
             with scope:
                 values, proof = await self._prover.prove(
                     request_id, segment, effect.program_id, effect.combining
                 )
                 self._metrics.segments_proven.inc()
-                self._metrics.prove_seconds.observe((self._clock() - started_ms) / 1_000)
+                self._metrics.prove_seconds.observe((self._clock.now_ms() - started_ms) / 1_000)
                 await self._submit(Proved(request_id, segment, values, proof))
         except Rejection as exc:
             await self._submit(ProvingFailed(request_id, segment, exc.reason.code))
         except BackendError as exc:
-            log.error("proving failed", request=request_id.hex(), segment=segment, cause=str(exc))
+            log.warning("proving failed", request=request_id.hex(), segment=segment, cause=str(exc))
             await self._submit(ProvingFailed(request_id, segment, "backend"))
         finally:
             self._running.pop((request_id, segment), None)

@@ -30,7 +30,7 @@ class ReportService:
         if old is None or old["state"] != new["state"]:
             self._metrics.requests.labels(str(new["state"])).inc()
         version = 1 if old is None else int(old["version"]) + 1
-        received = int(new["stages_ms"].get("received", self._clock()))
+        received = self._clock.now_ms()
         await self._documents.save_document(
             effect.request_id, received, {"version": version, **new}
         )

@@ -1,0 +1,424 @@
+"""All wiring of an operator node, in the order of starting: what depends on what stands here.
+
+Three nested scopes. Intake (peers' frames, the API) ends first; commitments (proofs, settlement
+transactions) get until a deadline; the infrastructure (network, chain, replica, store) ends last.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+import trio
+from eth_hash.auto import keccak
+
+from chain.client import ChainClient, open_client
+from chain.contracts import ProofMarket, ProverRegistry
+from chain.deployments import Deployment, check_deployment, load_deployment
+from chain.errors import ChainError
+from chain.signer import DEVNET_POLICY, Sender
+from chain.transaction import Account
+from node.api.http import build_api
+from node.api.serve import bind, serve_api
+from node.chain_errors import explained
+from node.crypto import Crypto
+from node.driver import Driver
+from node.errors import ConfigError, PortInUseError
+from node.facade import NodeFacade
+from node.guard import SigningGuard
+from node.health import Health
+from node.ingress import Ingress
+from node.ingress_checks import Horizon
+from node.keys import NodeKeys, load_keys, read_password
+from node.metrics import Metrics
+from node.net import HelloInfo, NetConfig, NetError, run_network
+from node.onchain.journal import ChainJournal
+from node.onchain.settle import ChainSettler
+from node.onchain.watch import ChainView, ChainWatcher, KnownProgram
+from node.peers import records_of
+from node.proving.artifacts import BuiltProgram, load_programs
+from node.proving.engine import EngineConfig, open_engine
+from node.proving.port import EngineProver
+from node.services.checking import CheckingService
+from node.services.intake import take_frames
+from node.services.private_inputs import PrivateInputs
+from node.services.proving import ProvingService
+from node.services.reports import ReportService
+from node.services.settling import SettlingService
+from node.store import Store
+from node.system_clock import SystemClock
+from protocol import effects as wanted
+from protocol.codec import decode_decided, encode
+from protocol.dispatch import classify
+from protocol.eip712 import Domain
+from protocol.errors import Rejection, RejectionReason
+from protocol.inputs import AskPolicy, ProgramRegistered
+from protocol.messages import Batches, DecidedRound, Envelope, Kind
+from protocol.params import NETWORKS, ProtocolParams
+from protocol.replica import Replica, Setup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from node.config import NodeConfig
+    from protocol.inputs import TableOpened
+    from protocol.types import Address, Hash
+
+log = structlog.get_logger()
+
+DRAIN_S: Final = 20.0
+"""Longest wait for proofs and transactions under way once the node is told to stop."""
+MAX_ROUNDS_REPLY: Final = 16
+MAX_REPLY: Final = 900 * 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who this node is, as the chain knows it."""
+
+    operator: Address
+    keys: NodeKeys
+    deployment: Deployment
+    params: ProtocolParams
+    domain: Domain
+
+
+async def run_node(config: NodeConfig) -> None:
+    """Run one operator node until SIGINT or SIGTERM; raises NodeError before anything is signed."""
+    keys = load_keys(config.keys_dir, read_password(config.password_file))
+    programs = load_programs(config.proving.programs)
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(open_client(config.chain.rpc_url))
+        with explained(config):
+            identity = await _identify(config, client, keys)
+        listener = bind(config.api)
+        stack.callback(listener.close)
+        store = Store.open(config.data_dir / "node.sqlite")
+        stack.callback(store.close)
+        scratch = config.proving.scratch or config.data_dir / "proving"
+        engine = await stack.enter_async_context(
+            open_engine(
+                EngineConfig(
+                    programs=programs,
+                    journal_dir=scratch,
+                    prove_workers=config.proving.workers,
+                    memory_limit_bytes=config.proving.worker_memory_mb << 20,
+                )
+            )
+        )
+        node = _Node(
+            config, identity, client, store, EngineProver(engine, identity.operator), programs
+        )
+        try:
+            await node.run(listener, engine.retire_idle_workers)
+        except* NetError as group:
+            raise PortInUseError(
+                f"{group.exceptions[0]}", "stop that program or set network.listen"
+            ) from group
+
+
+async def _identify(config: NodeConfig, client: ChainClient, keys: NodeKeys) -> Identity:
+    deployment = load_deployment(config.chain.deployment)
+    await check_deployment(client, deployment)
+    params = NETWORKS.get(deployment.params)
+    if params is None:
+        raise ConfigError(
+            f"the deployment asks for parameters {deployment.params!r}, unknown here",
+            "install the version that the network runs",
+        )
+    registry = ProverRegistry(client, deployment.contracts.prover_registry)
+    operator = await registry.operator_of_session(keys.session.address)
+    if operator is None:
+        raise ConfigError(
+            f"no operator registered the session key 0x{keys.session.address.hex()}",
+            "register it through EigenLayer's AllocationManager first",
+        )
+    domain = Domain(deployment.chain_id, deployment.contracts.prover_registry)
+    return Identity(operator, keys, deployment, params, domain)
+
+
+class _Node:
+    """The parts of one running node."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        identity: Identity,
+        client: ChainClient,
+        store: Store,
+        prover: EngineProver,
+        programs: Mapping[Hash, BuiltProgram],
+    ) -> None:
+        self.config = config
+        self.identity = identity
+        self.client = client
+        self.store = store
+        self.prover = prover
+        self.programs = programs
+        self.clock = SystemClock()
+        self.metrics = Metrics()
+        contracts = identity.deployment.contracts
+        self.registry = ProverRegistry(client, contracts.prover_registry)
+        self.market = ProofMarket(client, contracts.proof_market)
+        self.signatures = Crypto()
+        self.setup = Setup(
+            me=identity.operator,
+            domain=identity.domain,
+            params=identity.params,
+            genesis_ms=identity.deployment.genesis_ms,
+            secret=keccak(b"provernet/salt" + identity.keys.session.secret),
+            aggregator=self.signatures,
+        )
+        self.handlers: dict[type[Any], Callable[[Any], Any]] = {}
+        guard = SigningGuard(store, identity.keys, identity.domain, identity.operator)
+        self.driver = Driver(
+            store=store,
+            guard=guard,
+            clock=self.clock,
+            restore=self._restore,
+            handlers=self.handlers,
+        )
+        self.submit = self.driver.put
+        self.ingress = Ingress(identity.domain, self.signatures, self._fault)
+        self.inputs = PrivateInputs(identity.operator, identity.keys.sealing, prover, self._job)
+        self.reports = ReportService(store, self.metrics, self.clock)
+
+    async def run(self, listener: Any, retire_idle_workers: Callable[[], Any]) -> None:
+        """Start everything, wait for a signal, stop in the opposite order."""
+        identity, config = self.identity, self.config
+        hello = HelloInfo(
+            chain_id=identity.deployment.chain_id,
+            registry=identity.deployment.contracts.prover_registry,
+            parameters_hash=identity.params.hash(),
+            operator=identity.operator,
+        )
+        net_config = NetConfig((config.network.listen,), config.data_dir / "blobs")
+        async with trio.open_nursery() as infrastructure:
+            self.network = await infrastructure.start(
+                run_network, net_config, identity.keys.peer_seed, hello, self.inputs.on_blob
+            )
+            self.inputs.connect(self.submit, self.network)
+            watcher = self._watcher()
+            async with trio.open_nursery() as commitments:
+                proving = ProvingService(
+                    self.prover, self.submit, self.metrics, self.clock, commitments
+                )
+                checking = CheckingService(self.prover, self.submit, self.metrics, commitments)
+                settling = SettlingService(self._settler(), self.submit, self.metrics, commitments)
+                self._handle(watcher, proving, checking, settling)
+                await infrastructure.start(self.driver.run)
+                for policy in self._policies():
+                    await self.submit(policy)
+                await infrastructure.start(watcher.follow)
+                infrastructure.start_soon(watcher.answer_escrow)
+                infrastructure.start_soon(retire_idle_workers)
+                facade = self._facade(self.replica, watcher)
+                async with trio.open_nursery() as intake:
+                    intake.start_soon(
+                        take_frames,
+                        self.network.inbound,
+                        self.ingress,
+                        self._horizon,
+                        self.network,
+                        self.submit,
+                        self.metrics,
+                        self.clock,
+                    )
+                    stop = trio.Event()
+                    infrastructure.start_soon(
+                        serve_api, build_api(facade), listener, config.api, stop
+                    )
+                    log.info("node started", operator="0x" + identity.operator.hex())
+                    await _signalled()
+                    log.info("stopping", proofs=proving.running, transactions=settling.sending)
+                    intake.cancel_scope.cancel()
+                with trio.move_on_after(DRAIN_S):
+                    while proving.running or settling.sending:
+                        await self.driver.wait_changed()
+                commitments.cancel_scope.cancel()
+            stop.set()
+            infrastructure.cancel_scope.cancel()
+
+    def _restore(self, snapshot: bytes | None) -> Replica:
+        return Replica(self.setup) if snapshot is None else Replica.restore(self.setup, snapshot)
+
+    @property
+    def replica(self) -> Replica:
+        """The machine that the driver owns."""
+        machine = self.driver.machine
+        if not isinstance(machine, Replica):
+            raise TypeError("the driver runs another machine")
+        return machine
+
+    def _horizon(self) -> Horizon:
+        state = self.replica.state
+        return Horizon(self.replica.tables(), 0 if state.round is None else state.round.round)
+
+    def _job(self, request_id: Hash) -> Any:
+        return self.replica.state.jobs.get(request_id)
+
+    def _fault(self, exc: Exception) -> None:
+        log.error("fault in ingress", exc_info=exc)
+
+    def _policies(self) -> list[AskPolicy]:
+        """What this operator offers, by class of the programs that it has."""
+        classes = {classify(program.manifest) for program in self.programs.values()}
+        return [
+            AskPolicy(found.class_id, offer.slots, offer.price_wei)
+            for found in sorted(classes, key=lambda found: found.name)
+            if (offer := self.config.market.get(found.name)) is not None
+        ]
+
+    def _watcher(self) -> ChainWatcher:
+        known: dict[bytes, KnownProgram] = {
+            program_id: KnownProgram(
+                ProgramRegistered(
+                    program_id,
+                    classify(program.manifest).class_id,
+                    program.manifest.max_segments,
+                ),
+                tuple(
+                    keccak(program.verifying_key(circuit.name))
+                    for circuit in (program.manifest.segment, program.manifest.combine)
+                ),
+            )
+            for program_id, program in self.programs.items()
+        }
+        journal = ChainJournal(self.store)
+        view = ChainView(
+            client=self.client,
+            registry=self.registry,
+            market=self.market,
+            deployment=self.identity.deployment,
+            confirmations=self.config.chain.confirmations,
+            load_position=journal.load_position,
+            save_position=journal.save_position,
+        )
+        return ChainWatcher(
+            view,
+            known,
+            self.identity.params,
+            self.submit,
+            self._peers_changed,
+            self.metrics,
+            self.clock,
+        )
+
+    async def _peers_changed(self, table: TableOpened) -> None:
+        self.network.set_operators(records_of(table, self.identity.operator))
+
+    def _settler(self) -> ChainSettler:
+        journal = ChainJournal(self.store)
+        account = Account(self.identity.keys.session.secret)
+        sender = Sender(self.client, account, self.identity.deployment.chain_id, DEVNET_POLICY)
+        return ChainSettler(self.market, sender, journal.add_attempt, journal.attempts)
+
+    def _handle(
+        self,
+        watcher: ChainWatcher,
+        proving: ProvingService,
+        checking: CheckingService,
+        settling: SettlingService,
+    ) -> None:
+        """Say who performs which effect; the driver itself performs Publish and Decided."""
+
+        async def broadcast(effect: wanted.Broadcast) -> None:
+            await self.network.broadcast(encode(effect.envelope), effect.reliable)
+
+        async def send(effect: wanted.SendTo) -> None:
+            await self.network.send(effect.operator, encode(effect.envelope))
+
+        async def start_proving(effect: wanted.StartProving) -> None:
+            proving.start(effect)
+
+        async def stop_proving(effect: wanted.StopProving) -> None:
+            proving.stop(effect.request_id, effect.segment)
+
+        async def forget(effect: wanted.Forget) -> None:
+            proving.forget(effect.request_id)
+
+        async def check(effect: wanted.CheckProof) -> None:
+            checking.start(effect)
+
+        async def submit_batch(effect: wanted.SubmitBatch) -> None:
+            settling.start(effect)
+
+        async def watch_escrow(effect: wanted.WatchEscrow) -> None:
+            watcher.watch_escrow(effect.requester)
+
+        async def decided(_effect: wanted.Decided) -> None:
+            self.metrics.rounds_decided.inc()
+
+        async def record(effect: wanted.Record) -> None:
+            log.debug(effect.event, **dict(effect.fields))
+
+        self.handlers.update(
+            {
+                wanted.Broadcast: broadcast,
+                wanted.SendTo: send,
+                wanted.StartProving: start_proving,
+                wanted.StopProving: stop_proving,
+                wanted.Forget: forget,
+                wanted.CheckProof: check,
+                wanted.SubmitBatch: submit_batch,
+                wanted.WatchEscrow: watch_escrow,
+                wanted.Decided: decided,
+                wanted.ServeBatches: self._serve_batches,
+                wanted.Report: self.reports.report,
+                wanted.KeepProof: self.reports.keep_proof,
+                wanted.Record: record,
+            }
+        )
+
+    async def _serve_batches(self, effect: wanted.ServeBatches) -> None:
+        """Decided rounds for a late node, as many as fit one frame."""
+        rounds: list[DecidedRound] = []
+        size = 0
+        for raw in await self.store.decided(effect.from_round, MAX_ROUNDS_REPLY):
+            size += len(raw)
+            if rounds and size > MAX_REPLY:
+                break
+            rounds.append(decode_decided(raw))
+        if rounds:
+            body = Batches(tuple(rounds))
+            reply = Envelope(Kind.BATCHES, self.identity.operator, body, b"")
+            await self.network.send(effect.operator, encode(reply))
+
+    async def _decided_round(self, number: int) -> DecidedRound | None:
+        found = await self.store.decided(number, 1)
+        return decode_decided(found[0]) if found else None
+
+    def _facade(self, replica: Replica, watcher: ChainWatcher) -> NodeFacade:
+        return NodeFacade(
+            replica=replica,
+            market=self.identity.deployment.contracts.proof_market,
+            programs=self.programs,
+            ingress=self.ingress,
+            horizon=self._horizon,
+            submit=self.submit,
+            network=self.network,
+            documents=self.store,
+            reports=self.reports,
+            inputs=self.inputs,
+            escrow_of=self._escrow_of,
+            decided=self._decided_round,
+            health=Health(replica, self.network, watcher).checks,
+            metrics=self.metrics,
+            clock=self.clock,
+        )
+
+    async def _escrow_of(self, requester: Address) -> int:
+        try:
+            return await self.market.escrow_of(requester)
+        except ChainError as exc:
+            raise Rejection(RejectionReason.TOO_EARLY, f"the chain can not be read: {exc}") from exc
+
+
+async def _signalled() -> None:
+    """Return on the first SIGINT or SIGTERM."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            return

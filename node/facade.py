@@ -1,0 +1,226 @@
+"""The node behind the HTTP API: answers from the replica and the store, commands into ingress."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from node.api.port import Check
+from node.ingress import Refused
+from protocol.codec import decode
+from protocol.documents import certificate_json
+from protocol.errors import Rejection, RejectionReason
+from protocol.inputs import EscrowBalance, Received
+from protocol.ledger import reference_price
+from protocol.messages import Cancel, RequestBody
+from protocol.rotation import committee, gateway, view_at
+from protocol.types import Address, Hash
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from node.ingress import Ingress
+    from node.ingress_checks import Horizon
+    from node.metrics import Metrics
+    from node.ports import Clock, Documents, Network, Submit
+    from node.proving.artifacts import BuiltProgram
+    from node.services.private_inputs import PrivateInputs
+    from node.services.reports import ReportService
+    from protocol.messages import DecidedRound
+    from protocol.replica import Replica
+
+Json = dict[str, Any]
+
+
+class NodeFacade:
+    """Implements `node.api.port.NodePort`."""
+
+    def __init__(
+        self,
+        *,
+        replica: Replica,
+        market: Address,
+        programs: Mapping[Hash, BuiltProgram],
+        ingress: Ingress,
+        horizon: Callable[[], Horizon],
+        submit: Submit,
+        network: Network,
+        documents: Documents,
+        reports: ReportService,
+        inputs: PrivateInputs,
+        escrow_of: Callable[[Address], Awaitable[int]],
+        decided: Callable[[int], Awaitable[DecidedRound | None]],
+        health: Callable[[], tuple[Check, ...]],
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._replica = replica
+        self._market = market
+        self._programs = programs
+        self._ingress = ingress
+        self._horizon = horizon
+        self._submit = submit
+        self._network = network
+        self._documents = documents
+        self._reports = reports
+        self._inputs = inputs
+        self._escrow_of = escrow_of
+        self._decided = decided
+        self._health = health
+        self._metrics = metrics
+        self._clock = clock
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """See `NodePort`."""
+        return self._metrics.registry
+
+    def checks(self) -> tuple[Check, ...]:
+        """See `NodePort`."""
+        return self._health()
+
+    def describe(self) -> Json:
+        """See `NodePort`."""
+        setup, state = self._replica.setup, self._replica.state
+        view = view_at(self._clock.now_ms(), setup.genesis_ms, setup.params.view_ms)
+        ledger = state.ledger
+        tables = self._replica.tables()
+        table = None if ledger is None else tables.get(ledger.next_epoch)
+        connected = self._network.connected() | {setup.me}
+        leader = b"" if table is None else gateway(table, committee(table, setup.params), view)
+        known = [(found, self._programs[key]) for key, found in state.programs.items()]
+        classes = sorted({Hash(found.class_id) for found, _ in known})
+        return {
+            "operator": _hex(setup.me),
+            "chain_id": setup.domain.chain_id,
+            "registry": _hex(setup.domain.registry),
+            "market": _hex(self._market),
+            "deployment_genesis_ms": setup.genesis_ms,
+            "view_ms": setup.params.view_ms,
+            "view": view,
+            "epoch": 0 if table is None else table.epoch,
+            "round": 0 if ledger is None else ledger.round,
+            "last_sequence": 0 if ledger is None else ledger.sequence,
+            "gateway": _hex(leader),
+            "parameters_hash": _hex(setup.params.hash()),
+            "operators": [
+                {
+                    "operator": _hex(row.operator),
+                    "sealing_key": _hex(row.sealing_key),
+                    "weight": row.weight,
+                    "connected": row.operator in connected,
+                }
+                for row in (() if table is None else table.operators)
+            ],
+            "classes": [
+                {
+                    "class_id": _hex(class_id),
+                    "reference_price": str(
+                        0 if ledger is None else reference_price(ledger, class_id, setup.params)
+                    ),
+                }
+                for class_id in classes
+            ],
+            "programs": [
+                {
+                    "program_id": _hex(found.program_id),
+                    "name": built.manifest.name,
+                    "class_id": _hex(found.class_id),
+                    "accounts_per_segment": built.manifest.accounts_per_segment,
+                    "max_segments": built.manifest.max_segments,
+                }
+                for found, built in known
+            ],
+        }
+
+    async def submit(self, frame: bytes) -> bytes:
+        """See `NodePort`."""
+        envelope = await self._admit(frame)
+        body = envelope.body
+        if not isinstance(body, RequestBody):
+            raise Rejection(RejectionReason.UNKNOWN_KIND, "a request is expected")
+        request_id = body.bid.request_id
+        if await self._documents.document(request_id) is None:
+            requester = Address(body.request.requester)
+            escrow = await self._escrow_of(requester)
+            reason = self._replica.admission(body, escrow, self._clock.now_ms())
+            if reason is not None:
+                raise Rejection(reason, self._explain(reason, body, escrow))
+            await self._submit(EscrowBalance(requester, escrow))
+            await self._take(frame)
+        return request_id
+
+    async def cancel(self, frame: bytes) -> None:
+        """See `NodePort`."""
+        envelope = await self._admit(frame)
+        if not isinstance(envelope.body, Cancel):
+            raise Rejection(RejectionReason.UNKNOWN_KIND, "a cancellation is expected")
+        if await self._documents.document(envelope.body.request_id) is None:
+            raise Rejection(RejectionReason.UNKNOWN_REQUEST)
+        await self._take(frame)
+
+    async def requests(self, after: bytes | None, limit: int) -> list[Json]:
+        """See `NodePort`."""
+        return await self._documents.documents(after, limit)
+
+    async def request(self, request_id: bytes, version: int, wait_ms: int) -> Json | None:
+        """See `NodePort`."""
+        return await self._reports.wait(request_id, version, wait_ms)
+
+    async def deliver(self, request_id: bytes, segment: int, operator: bytes, box: bytes) -> None:
+        """See `NodePort`."""
+        await self._inputs.deliver(Hash(request_id), segment, Address(operator), box)
+
+    async def proof(self, request_id: bytes) -> Json | None:
+        """See `NodePort`."""
+        bundle = await self._documents.bundle(request_id)
+        document = await self._documents.document(request_id)
+        if bundle is None or document is None:
+            return None
+        program = self._programs[Hash(bytes.fromhex(document["program_id"][2:]))]
+        return {
+            **bundle,
+            "manifest": program.manifest_json(),
+            "verifying_keys": {
+                name: _hex(program.verifying_key(name))
+                for name in (program.manifest.segment.name, program.manifest.combine.name)
+            },
+        }
+
+    async def round(self, number: int) -> Json | None:
+        """See `NodePort`."""
+        record = await self._decided(number)
+        if record is None:
+            return None
+        value = record.value
+        return {
+            "round": value.round,
+            "epoch": value.epoch,
+            "parent": _hex(value.parent),
+            "lists": [_hex(raw) for raw in value.lists],
+            "bids": [_hex(raw) for raw in value.bids],
+            "outcomes": [_hex(raw) for raw in value.outcomes],
+            "next_epoch": value.next_epoch,
+            "certificate": certificate_json(record.certificate),
+        }
+
+    async def _admit(self, frame: bytes) -> Any:
+        now_ms = self._clock.now_ms()
+        verdict = await self._ingress.admit(None, frame, now_ms, self._horizon())
+        if isinstance(verdict, Refused) and verdict.reason is not RejectionReason.REPLAYED:
+            raise Rejection(verdict.reason, verdict.detail)
+        return decode(frame)
+
+    async def _take(self, frame: bytes) -> None:
+        await self._submit(Received(frame))
+        await self._network.broadcast(frame, reliable=True)
+
+    def _explain(self, reason: RejectionReason, body: RequestBody, escrow: int) -> str:
+        if reason is RejectionReason.ESCROW_TOO_LOW:
+            reserve = int.from_bytes(body.request.reserve, "big")
+            return f"free escrow {escrow} wei, reserve {reserve} wei: deposit more or ask for less"
+        return ""
+
+
+def _hex(raw: bytes) -> str:
+    return "0x" + bytes(raw).hex()
