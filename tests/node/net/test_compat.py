@@ -34,6 +34,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.lowlevel
 from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
@@ -331,7 +332,7 @@ async def test_port_in_use(world, monkeypatch):
     with library_behaviour(tcp, "_open_reuseport_listeners"):
         third = await world.start(2)
         address = third.net.listen_addresses()[0].rsplit("/p2p/")[0]
-        monkeypatch.setattr("node.net.network.check_free", lambda _: trio.sleep(0))
+        monkeypatch.setattr("node.net.network.check_free", lambda _: trio.lowlevel.checkpoint())
         await world.start(3, listen=address)
 
 
@@ -447,7 +448,7 @@ async def test_ports_are_free_after_stop(world, monkeypatch):
     await first.stop()
     again = await world.start(0, listen=address)
     await world.connect(again, second)
-    monkeypatch.setattr("node.net.network.close_listeners", lambda _: trio.sleep(0))
+    monkeypatch.setattr("node.net.network.close_listeners", lambda _: trio.lowlevel.checkpoint())
     await again.stop()
     with pytest.raises(NetError):
         await world.start(0, listen=address)

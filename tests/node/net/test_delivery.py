@@ -117,7 +117,7 @@ async def test_broadcast_reaches_everyone(world, size, record_property):
     nodes = [await world.start(i) for i in range(size)]
     await world.connect(*nodes)
     latencies: list[float] = []
-    rounds = 20
+    rounds = 10
 
     async def read(node):
         for _ in range(rounds):

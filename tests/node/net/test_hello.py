@@ -11,7 +11,6 @@ from node.net.gossip import GOSSIP_PROTOCOL
 from node.net.hello import HELLO_PROTOCOL
 from node.net.outbox import FRAME_PROTOCOL
 from node.net.streams import StreamBrokenError
-
 from tests.node.net.conftest import eventually, operator_of
 
 
@@ -118,6 +117,18 @@ async def test_an_operator_that_changes_its_peer_id_on_chain_must_use_the_new_on
     first.net.set_operators({second.operator: moved})
     await eventually(lambda: not first.net.connected())
     await eventually(lambda: first.refused["wrong_peer_id"])
+
+
+async def test_an_operator_that_registers_anothers_peer_id_does_not_get_its_gossip(world):
+    first, second = await world.pair()
+    thief = PeerRecord(b"\x00" * 19 + b"\x01", second.net.peer_id, second.record.multiaddrs)
+    first.net.set_operators({thief.operator: thief, second.operator: second.record})
+    await second.net.broadcast(b"mine", reliable=False)
+    assert (await first.receive()).operator == second.operator
+    # Without a hello nobody can tell whose it is, so nobody gets it.
+    assert first.net._peers.operator_of(second.net.peer_id) == second.operator
+    first.net._peers._admitted.clear()
+    assert first.net._peers.operator_of(second.net.peer_id) is None
 
 
 async def test_two_that_dial_each_other_at_once_keep_one_connection(world):
