@@ -7,6 +7,7 @@ import {MerkleTree} from "./support/MerkleTree.sol";
 
 /// @dev Requesters, operators and a clock in any order; what must hold after every step, and in it.
 /// forge-config: default.invariant.fail-on-revert = true
+/// forge-config: default.invariant.depth = 32
 contract MarketInvariantTest is MarketFixture {
     uint256 private constant REQUESTERS = 3;
 
