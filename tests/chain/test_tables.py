@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from eth_hash.auto import keccak
 from web3 import HTTPProvider, Web3
 
 from chain import onboarding
@@ -149,7 +150,10 @@ async def check_epochs(network: Network) -> None:
     await mine(network.client, 1)
     assert await due() == "freezeTable"
     await turn()
-    await mine(network.client, SHORT.table_seed_delay + 257)
+    # The hash of a block can be read for 256 blocks.
+    await mine(network.client, SHORT.table_seed_delay + 255)
+    assert await due() == "openEpoch"
+    await mine(network.client, 1)
     assert await due() == "freezeTable", "its seed is out of reach"
     await turn()
 
@@ -180,7 +184,7 @@ class Claims:
 
     async def peers_of(self, operators: Sequence[bytes]) -> tuple[Peer, ...]:
         await trio.lowlevel.checkpoint()
-        return tuple(Peer(b"", "") for _ in operators)
+        return self.peers or tuple(Peer(b"", "") for _ in operators)
 
 
 def row(number: int) -> TableRow:
@@ -202,6 +206,26 @@ async def test_an_honest_claim_passes() -> None:
     table = await read_table(Claims(RECORD, (row(1), row(2))), 1)  # type: ignore[arg-type]
     assert table is not None
     assert len(table.operators) == 2
+
+
+async def test_a_peer_id_of_later_keys_is_not_taken_for_the_tables() -> None:
+    here, there = b"\x00\x01a", b"\x00\x01b"
+    rows = (
+        replace(row(1), peer_id_hash=Hash(keccak(here))),
+        replace(row(2), peer_id_hash=Hash(keccak(here))),
+    )
+    peers = (
+        Peer(here, "/ip4/1.2.3.4/tcp/1, ,/ip4/1.2.3.4/tcp/2,"),
+        Peer(there, "/ip4/5.6.7.8/tcp/1"),
+    )
+    table = await read_table(Claims(RECORD, rows, peers), 1)  # type: ignore[arg-type]
+    assert table is not None
+    kept, moved = table.operators
+    assert (kept.peer_id, kept.multiaddrs) == (
+        base58(here),
+        ("/ip4/1.2.3.4/tcp/1", "/ip4/1.2.3.4/tcp/2"),
+    )
+    assert (moved.peer_id, moved.multiaddrs) == ("", ())
 
 
 @pytest.mark.parametrize(
