@@ -28,8 +28,14 @@ if TYPE_CHECKING:
     from protocol.eip712 import Domain
 
 TOKENS_PER_SECOND: Final = 1_000
-"""A peer's steady rate; a frame costs one token and one more for each KiB."""
+"""A peer's steady rate; a frame costs one token, one more for each KiB, and what its kind says."""
 BURST_TOKENS: Final = 8_000
+KIND_TOKENS: Final[dict[int, int]] = {
+    **dict.fromkeys((*VOTES, Kind.PROPOSAL, Kind.TIMEOUT, Kind.STATUS, Kind.CERTIFICATE), 10),
+    Kind.FETCH: 50,
+    Kind.FETCH_BATCHES: 100,
+}
+"""About 2 ms of pairings for what has BLS signatures; a whole frame of bodies to send back."""
 REPLAY_MS: Final = 250
 """The same bytes again within this time are dropped: gossip and stream bring a message twice.
 
@@ -96,7 +102,8 @@ class Ingress:
     async def _check(self, peer: bytes | None, frame: bytes, now_ms: int, horizon: Horizon) -> None:
         if len(frame) > MAX_FRAME:
             raise Rejection(RejectionReason.FRAME_TOO_LARGE)
-        self._take_tokens(b"" if peer is None else peer, 1 + len(frame) // 1_024, now_ms)
+        tokens = 1 + len(frame) // 1_024 + KIND_TOKENS.get(frame[2] if len(frame) > 2 else 0, 0)
+        self._take_tokens(b"" if peer is None else peer, tokens, now_ms)
         envelope = decode(frame)
         key = keccak(frame)
         if 0 <= now_ms - self._recent.get(key, now_ms - REPLAY_MS) < REPLAY_MS:

@@ -181,8 +181,9 @@ class Checks:
         kind = Kind(envelope.kind)
         if kind is Kind.OUTCOME:
             return  # unsigned: its id proves it
-        if kind > LAST_SIGNED:
-            raise Rejection(RejectionReason.MALFORMED, "a reply within a reply")
+        if kind > LAST_SIGNED or kind in VOTES:
+            # Votes are never asked for; thousands of an operator's own would cost seconds.
+            raise Rejection(RejectionReason.MALFORMED, "not a body that can be asked for")
         named = _named(envelope.body)
         if named is not None and named != envelope.sender:
             raise Rejection(RejectionReason.WRONG_SENDER)

@@ -282,6 +282,10 @@ BAD = {
         unsigned(1, Kind.BODIES, Bodies((unsigned(1, Kind.BODIES, Bodies(())),))),
         RejectionReason.MALFORMED,
     ),
+    "votes in bodies": (
+        unsigned(1, Kind.BODIES, Bodies((frame_of(1, Kind.PREPARE, VOTE),))),
+        RejectionReason.MALFORMED,
+    ),
     "batches with a bad certificate": (
         batches(
             certificate=certificate(Kind.COMMIT, signers=(0, 1), value=DECIDED_CERTIFICATE.value)
@@ -370,8 +374,17 @@ async def test_one_loud_peer_is_slowed_and_nobody_else(ingress):
     assert isinstance(await ingress.admit(OPERATORS[2], GOOD["ask"], 0, HORIZON), Received)
     refused = await ingress.admit(OPERATORS[1], GOOD["ask"], 0, HORIZON)
     assert refused.reason is RejectionReason.RATE_LIMITED
-    later = 16 * 1_000 // TOKENS_PER_SECOND + 1
+    later = 100 * 1_000 // TOKENS_PER_SECOND
     assert isinstance(await ingress.admit(OPERATORS[1], GOOD["fetch"], later, HORIZON), Received)
+
+
+async def test_who_asks_for_much_is_slowed_sooner(ingress):
+    reasons = []
+    for number in range(BURST_TOKENS // 100):
+        frame = unsigned(1, Kind.FETCH_BATCHES, FetchBatches(number))
+        reasons.append(await ingress.admit(OPERATORS[1], frame, 0, HORIZON))
+    assert [type(reason) for reason in reasons[:50]] == [Received] * 50
+    assert reasons[-1].reason is RejectionReason.RATE_LIMITED
 
 
 async def test_a_fault_of_our_own_stops_nothing(faults):
