@@ -37,6 +37,7 @@ from node.crypto import SessionKey
 from node.errors import ExitCode
 from node.keys import random_keys
 from node.proving.build import build_program
+from protocol.dispatch import classify
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -228,11 +229,11 @@ async def run_cluster(
     if spec.nodes < 1 or not 0 <= spec.hold <= spec.nodes:
         raise DevnetError(f"{spec.nodes} nodes, {spec.hold} of them held; give 1 or more nodes")
     folder.mkdir(parents=True, exist_ok=True)
-    network = await _network(spec, say)
+    network, job_class = await _network(spec, say)
     runs = False
     for attempts_left in reversed(range(PORT_ATTEMPTS)):
         try:
-            async with _running_cluster(spec, network, folder, say) as cluster:
+            async with _running_cluster(spec, network, job_class, folder, say) as cluster:
                 runs = True
                 yield cluster
                 return
@@ -244,7 +245,11 @@ async def run_cluster(
 
 @asynccontextmanager
 async def _running_cluster(
-    spec: ClusterSpec, network: PreparedNetwork, folder: Path, say: Callable[[str], None]
+    spec: ClusterSpec,
+    network: PreparedNetwork,
+    job_class: str,
+    folder: Path,
+    say: Callable[[str], None],
 ) -> AsyncIterator[Cluster]:
     ports = free_ports(2 * spec.nodes)
     files = [
@@ -267,7 +272,13 @@ async def _running_cluster(
         write_requester(folder, requester)
         cluster = Cluster(folder, anvil, deployment, requester)
         for one, secrets in zip(files, keys, strict=True):
-            one.write(secrets, rpc_url=anvil.url, programs=PROGRAMS, workers=spec.workers)
+            one.write(
+                secrets,
+                rpc_url=anvil.url,
+                programs=PROGRAMS,
+                job_class=job_class,
+                workers=spec.workers,
+            )
             operator = "0x" + one.operator(secrets).account.address.hex()
             cluster.nodes[one.name] = ClusterNode(one, operator)
         started = list(cluster.nodes)[: spec.nodes - spec.hold]
@@ -282,14 +293,17 @@ async def _running_cluster(
                 await cluster.stop_all()
 
 
-async def _network(spec: ClusterSpec, say: Callable[[str], None]) -> PreparedNetwork:
-    """The chain with our contracts and the program on it; slow the first time only."""
+async def _network(spec: ClusterSpec, say: Callable[[str], None]) -> tuple[PreparedNetwork, str]:
+    """The chain with our contracts and the program on it, and the program's class.
+
+    Slow the first time only.
+    """
     if not any(PROGRAMS.glob("[!.]*/lock.json")):
         say("compiles the solvency program and makes development keys (about a minute, once)")
     build = partial(build_program, PROGRAM_SOURCE, PROGRAMS, [CIRCUIT_LIBRARY])
     program = await trio.to_thread.run_sync(build)
     plan = NetworkPlan(programs=(program_keys(program),), operators=max(16, spec.nodes))
-    return await prepare_network(plan)
+    return await prepare_network(plan), classify(program.manifest).name
 
 
 async def _register(

@@ -14,8 +14,9 @@ from chain.interfaces import MINT, STABLECOIN_MINT
 from chain.signer import DEVNET_POLICY, Sender, Transaction
 from devnet.accounts import CUSTODY, KEEPER, REQUESTER, account
 from devnet.errors import DevnetError
-from protocol.batch import InclusionProof, Result, ResultStatus
-from protocol.types import Address, Hash, Wei
+from node.client.bundle_format import decode_bundle, read_document
+from protocol.batch import InclusionProof, result_leaf
+from protocol.types import Hash
 
 if TYPE_CHECKING:
     from chain.client import ChainClient
@@ -60,12 +61,15 @@ class Consumer:
 
     async def show(self, bundle: Json) -> Receipt:
         """Show a settled result to the gate with its inclusion proof; anyone may."""
-        sequence, result, proof = inclusion_of(bundle)
+        shown = decode_bundle(read_document(bundle))
+        siblings = tuple(map(Hash, shown.siblings))
+        proof = InclusionProof(result_leaf(shown.result), shown.index, siblings)
         gate = self.deployment.contracts.solvency_gate
         # The gate takes no result that was issued after the block in which it is shown.
-        while (await self.client.head()).timestamp_s < result.issued_at:  # noqa: ASYNC110
+        while (await self.client.head()).timestamp_s < shown.result.issued_at:  # noqa: ASYNC110
             await trio.sleep(_CHECK_S)
-        return await self._send(KEEPER, calls.update_gate(gate, sequence, result, proof))
+        update = calls.update_gate(gate, shown.batch.sequence, shown.result, proof)
+        return await self._send(KEEPER, update)
 
     async def _mint(self) -> bool:
         issuer = account(REQUESTER).address
@@ -84,27 +88,6 @@ class Consumer:
         receipt = await sender.send(transaction, journal=_no_journal, deadline_s=_DEADLINE_S)
         assert receipt is not None  # noqa: S101 - None only where a `done` was given
         return receipt
-
-
-def inclusion_of(bundle: Json) -> tuple[int, Result, InclusionProof]:
-    """Sequence of the batch, the result in it, and the proof that it is there."""
-    row, inclusion = bundle["result"], bundle["inclusion"]
-    result = Result(
-        request_id=Hash(_bytes(row["request_id"])),
-        program_id=Hash(_bytes(row["program_id"])),
-        requester=Address(_bytes(row["requester"])),
-        status=ResultStatus(row["status"]),
-        issued_at=int(row["issued_at"]),
-        claim=_bytes(row["claim"]),
-        fee=Wei(int(row["fee"])),
-    )
-    siblings = tuple(Hash(_bytes(text)) for text in inclusion["siblings"])
-    proof = InclusionProof(Hash(_bytes(inclusion["leaf"])), int(inclusion["index"]), siblings)
-    return int(bundle["batch"]["sequence"]), result, proof
-
-
-def _bytes(text: object) -> bytes:
-    return bytes.fromhex(str(text).removeprefix("0x"))
 
 
 async def _no_journal(_: SentTransaction) -> None:

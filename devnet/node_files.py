@@ -25,6 +25,10 @@ PASSWORD_FILE: Final = "password"  # noqa: S105 - a file's name
 REQUESTER_FILE: Final = "requester.json"
 DEPLOYMENT_FILE: Final = "deployment.json"
 WORKER_MEMORY_MB: Final = 1_024
+SLOTS: Final = 6
+"""Segments that a node takes at once: three of four nodes hold the largest request."""
+ASK_WEI: Final = 10**12
+"""A thousandth of the first posted price, which falls while the network is idle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,9 @@ class NodeFiles:
             multiaddrs=self.multiaddr,
         )
 
-    def write(self, keys: NodeKeys, *, rpc_url: str, programs: Path, workers: int) -> None:
+    def write(
+        self, keys: NodeKeys, *, rpc_url: str, programs: Path, job_class: str, workers: int
+    ) -> None:
         """Write keys and configuration; the shared files lie one folder up."""
         self.folder.mkdir(parents=True)
         save_keys(self.folder / "keys", keys, PASSWORD, DEVNET)
@@ -86,6 +92,7 @@ class NodeFiles:
                 "workers": workers,
                 "worker_memory_mb": WORKER_MEMORY_MB,
             },
+            f'market."{job_class}"': {"slots": SLOTS, "price_wei": ASK_WEI},
             "log": {"format": "console", "level": "info"},
         }
         top = {

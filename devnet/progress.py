@@ -37,7 +37,8 @@ class RequestTeller:
         self._state = ""
         self._round: int | None = None
         self._segments: dict[int, tuple[str, int, str]] = {}
-        self._told_result = False
+        self._told_certificate = False
+        self._told_settlement = False
 
     def tell(self, document: Json) -> None:
         """Say what is new in this document."""
@@ -72,13 +73,16 @@ class RequestTeller:
             self._say(f"{node}: segment {', '.join(names)} {state}")
 
     def _tell_result(self, result: Json | None) -> None:
-        if result is None or self._told_result:
+        if result is None:
             return
-        transaction = result.get("settle_tx")
-        if not transaction:
-            return
-        self._told_result = True
+        if not self._told_certificate:
+            self._told_certificate = True
+            self._tell_certificate(result)
+        if result["gas_used"] and not self._told_settlement:
+            self._told_settlement = True
+            self._say(f"settled in transaction {result['settle_tx']}, {result['gas_used']} gas")
+
+    def _tell_certificate(self, result: Json) -> None:
         votes = f"{result['voters']} of {result['operators']} operators signed"
         gateway = self._name_of(result["gateway"])
         self._say(f"round {result['round']} certifies it; gateway {gateway}, {votes}")
-        self._say(f"settled in transaction {transaction}, {result['gas_used']} gas")

@@ -34,6 +34,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     if outcome.killed:
         rows.append(("killed", ", ".join(outcome.killed)))
     table = Table(show_header=False)
+    table.add_column()
+    table.add_column(overflow="fold")  # ids are there to be copied
     for row in rows:
         table.add_row(*map(str, row))
     console.print(table)
