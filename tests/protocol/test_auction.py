@@ -21,32 +21,32 @@ from tests.vectors.auction_vectors import MARKETS, market
 from tests.vectors.encoding import address, word
 
 OPERATORS = [address(f"operator {place}") for place in range(4)]
-prices = st.integers(1, 12)
+QUALITIES = [10_000, 10_000, 10_000, 9_999, 5_000, 1]
 
 
 @st.composite
 def markets(draw):
-    """Small markets, dense in ties and in bids that just trade or just do not."""
+    """Small markets where most bids are close to the price, on either side."""
+    price = draw(st.integers(1, 8))
+    asks = st.integers(-price, 1).map(lambda above: max(1, price + above))
     sellers = draw(
-        st.lists(
-            st.tuples(st.integers(1, 4), prices, st.sampled_from([10_000, 9_999, 5_000, 1])),
-            max_size=4,
-        )
+        st.lists(st.tuples(st.integers(1, 4), asks, st.sampled_from(QUALITIES)), max_size=4)
     )
     operators = OPERATORS[: len(sellers)]
     allowlists = st.just(())
     if operators:
-        allowlists |= st.lists(st.sampled_from(operators), max_size=2, unique=True).map(tuple)
+        some = st.lists(st.sampled_from(operators), max_size=3, unique=True).map(tuple)
+        allowlists = st.one_of(st.just(()), st.just(()), some)
     buyers = draw(
-        st.lists(st.tuples(st.integers(1, 6), st.integers(1, 60), allowlists), max_size=5)
+        st.lists(st.tuples(st.integers(1, 6), st.integers(-2, 6), allowlists), max_size=5)
     )
     return MarketInput(
         class_id=Hash(word("class")),
-        price=Wei(draw(prices)),
+        price=Wei(price),
         beacon=Hash(word(f"beacon {draw(st.integers(0, 99))}")),
         buyers=tuple(
-            Buyer(Hash(word(f"buyer {place}")), slots, Wei(fee), allowlist)
-            for place, (slots, fee, allowlist) in enumerate(buyers)
+            Buyer(Hash(word(f"buyer {place}")), slots, Wei(max(1, slots * price + over)), allowlist)
+            for place, (slots, over, allowlist) in enumerate(buyers)
         ),
         sellers=tuple(
             Seller(operator, slots, Wei(ask), quality)
@@ -230,6 +230,29 @@ def test_the_combining_segment_stays_with_the_holder_of_most():
     given_market = market("most", 5, [(4, 20, ())], [(6, 1, 10_000), (1, 1, 10_000)])
     (trade,) = clear_thin(given_market).trades
     assert trade.provers == (given_market.sellers[0].operator,) * 4
+
+
+def test_the_combining_segment_goes_to_the_holder_of_most_even_if_others_have_more_free():
+    given_market = market("three", 5, [(4, 20, ())], [(3, 1, 10_000), (3, 1, 10_000)])
+    (trade,) = clear_thin(given_market).trades
+    *segments, combiner = trade.provers
+    assert segments.count(combiner) == 2
+    full = market("full", 5, [(4, 20, ())], [(3, 1, 10_000), (1, 1, 10_000)])
+    (trade,) = clear_thin(full).trades
+    assert sorted(map(trade.provers.count, {*trade.provers})) == [1, 3]
+
+
+def test_standbys_without_a_segment_come_first_each_group_in_beacon_order():
+    given_market = market("standby", 5, [(2, 10, ())], [(2, 1, 10_000)] * 4)
+    (trade,) = clear_thin(given_market).trades
+    ranked = sorted(
+        (seller.operator for seller in given_market.sellers),
+        key=lambda operator: tie_rank(given_market.beacon, operator),
+    )
+    idle = [operator for operator in ranked if operator not in trade.provers]
+    busy = [operator for operator in ranked if operator in trade.provers]
+    assert len(busy) == 1
+    assert list(trade.standby) == idle + busy
 
 
 def test_a_seller_at_the_price_that_nothing_falls_to_is_told_so():

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.auction import Verdict
 from protocol.batch import ResultStatus
-from protocol.eip712 import batch_digest, digest
+from protocol.eip712 import batch_digest, digest, value_digest
 from protocol.errors import LocalProtocolError
 from protocol.errors import RejectionReason as Why
 from protocol.execution import EPOCH_PRICE_FACTOR, RoundContent, execute, missing
@@ -339,13 +340,20 @@ def test_the_price_follows_clearings_and_stays_within_its_epochs_bounds():
     assert world.ledger.prices[CLASS].price < PRICE // EPOCH_PRICE_FACTOR
 
 
-def test_the_beacon_hangs_on_seed_round_value_and_salts():
-    world = World()
-    plain = world.decide([request_body()])
-    other_world = World()
-    other = other_world.decide([request_body(salt=word("another salt"))])
-    assert plain.beacon != other.beacon
-    assert plain.beacon != world.decide().beacon
+def test_the_beacon_is_the_hash_of_seed_round_value_and_salts():
+    world, bodies = World(), [request_body("a"), request_body("b")]
+    asks = world.asks(OPERATORS[:2], salt=word("ask salt"))
+    content = world.content(bodies, asks)
+    salts = {digest(DOMAIN, body): body.bid.salt for body in bodies}
+    salts |= {digest(DOMAIN, ask): ask.salt for ask in asks}
+    expected = keccak(
+        b"provernet/beacon/1"
+        + table().seed
+        + (1).to_bytes(8, "big")
+        + value_digest(DOMAIN, content.value)
+        + b"".join(salts[bid_id] for bid_id in sorted(salts))
+    )
+    assert world.decide(bodies, asks).beacon == expected
 
 
 def test_a_value_that_does_not_follow_is_our_own_bug():

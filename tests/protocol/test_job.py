@@ -389,6 +389,13 @@ def test_valid_proofs_of_different_inputs_are_proven_again_by_others():
     assert vouches(job) == (Completed(REQUEST, CLAIM, (ONE, first, second)),)
 
 
+def test_doubt_ends_when_what_contradicted_is_replaced():
+    job = prove(prove(prove(accepted(), 0, ONE), 1, TWO, roots=(111, 777)), 2, ONE)
+    job, heir = reassigned(job, 1, at=START + 1)
+    assert vouches(job) == ()
+    assert vouches(prove(job, 1, heir)) == (Completed(REQUEST, CLAIM, (ONE, heir, ONE)),)
+
+
 def test_after_the_deadline_view_only_the_expiry_is_vouched_for():
     job = accepted()
     for place, prover in enumerate(AWARD.provers):
