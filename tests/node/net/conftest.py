@@ -41,7 +41,7 @@ def seed_of(index: int) -> bytes:
     return bytes([index + 1]) * 32
 
 
-async def eventually(true: Callable[[], object], seconds: float = 10.0) -> None:
+async def eventually(true: Callable[[], object], seconds: float = 30.0) -> None:
     with trio.fail_after(seconds):
         while not true():
             await trio.sleep(0.005)
@@ -71,7 +71,7 @@ class Node:
     def refused(self) -> dict[str, int]:
         return self.net.counters.refused
 
-    async def receive(self, seconds: float = 10.0) -> Any:
+    async def receive(self, seconds: float = 30.0) -> Any:
         with trio.fail_after(seconds):
             return await self.net.inbound.receive()
 

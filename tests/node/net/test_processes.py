@@ -63,7 +63,7 @@ def spawn(world: World, listen: str, node) -> tuple[subprocess.Popen, dict]:
 
 
 async def receive_until(node, frame: bytes) -> None:
-    """A process in its second life is also told of the gossip of the last seconds, and answers it."""
+    """A process in its second life is told of recent gossip again, and answers it."""
     while (await node.receive()).frame != frame:
         pass
 
