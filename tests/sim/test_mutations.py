@@ -1,0 +1,133 @@
+"""The simulator can fail: each rule switched off is noticed."""
+
+from __future__ import annotations
+
+import pytest
+
+from protocol import round as round_module
+from protocol.messages import Certificate, Envelope, Kind, Vote
+from protocol.rotation import OperatorTable, gateway
+from protocol.rounds import presence, proposals, votes
+from protocol.rounds.phases import ATTEMPT, Move, Phase
+from protocol.rounds.turn import Turn, slot_of
+from tests.sim.run import DOMAIN, Run, item_frame, run_seed
+
+SEEDS = 120
+
+
+def failures(table_type: type[OperatorTable] = OperatorTable, enough: int = 1) -> list[str]:
+    found: list[str] = []
+    for seed in range(SEEDS):
+        result = run_seed(seed, table_type)
+        if result.failure is not None:
+            found.append(result.failure)
+        if len(found) >= enough:
+            break
+    return found
+
+
+def test_a_majority_instead_of_two_thirds_forks() -> None:
+    class Majority(OperatorTable):
+        def quorum(self, signed: int) -> bool:
+            return 2 * signed > self.total
+
+    assert any("fork" in failure for failure in failures(Majority))
+
+
+def test_voting_below_the_own_lock_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals, "respects_lock", lambda turn, proposal: True)
+    assert any("fork" in failure for failure in failures())
+
+
+def test_a_lock_after_the_own_timeout_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lock_whenever(turn: Turn) -> None:
+        state = turn.state
+        if state.phase not in ATTEMPT or state.phase is Phase.LOCKED or state.valid is None:
+            return
+        vote = Vote(state.epoch, state.round, state.valid.view, state.valid.value)
+        turn.say(Kind.LOCK, vote, slot_of(Kind.LOCK, vote))
+        state.lock_view = state.valid.view
+        turn.move(Move.LOCK_SIGNED)
+
+    monkeypatch.setattr(round_module, "sign_lock", lock_whenever)
+    assert any("LOCK after its Timeout" in failure for failure in failures())
+
+
+def test_trusting_a_batch_certificate_unseen_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def believe(turn: Turn, certificate: Certificate) -> bool:
+        value = votes.value_held(turn.state, certificate.value)
+        if value is None or not votes.of_this_round(turn, certificate, Kind.COMMIT):
+            return False
+        votes._decide(turn, value, certificate)
+        return True
+
+    monkeypatch.setattr(presence, "hear_batch_certificate", believe)
+    assert failures()
+
+
+def test_counting_commits_for_an_unchecked_batch_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = votes._execute
+
+    def believe(turn: Turn, value: bytes, source: bytes) -> bytes | None:
+        heard = (each for ballots in turn.state.commits.values() for each in ballots)
+        batch = next((each.batch for each in heard if each.value == value), None)
+        return batch or honest(turn, value, source)
+
+    monkeypatch.setattr(votes, "_execute", believe)
+    assert failures()
+
+
+def test_a_second_statement_for_a_slot_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that forgets its list when it sees a new view signs another one."""
+    monkeypatch.setattr(presence, "keep", lambda statement, view: statement.kind != Kind.BID_LIST)
+    assert any("second BID_LIST" in failure for failure in failures())
+
+
+def test_never_proposing_a_certified_value_again_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    def propose_afresh(turn: Turn) -> None:
+        held, turn.state.valid = turn.state.valid, None
+        proposals.propose(turn)
+        turn.state.valid = held
+
+    monkeypatch.setattr(round_module, "propose", propose_afresh)
+    assert any("in time" in failure for failure in failures())
+
+
+def lock_fork_schedule(seed: int) -> Run | None:
+    """View 0: all lock A, one node alone sees the LOCKs. View 1: a faulty gateway says B."""
+    run = Run(seed)
+    members = tuple(shell.machine.address for shell in run.world.nodes)
+    if len(members) != 4 or len(run.faulty) != 1:
+        return None
+    (cheat,) = run.faulty
+    first = members.index(gateway(run.table, members, 0))
+    if first == cheat or gateway(run.table, members, 1) != members[cheat]:
+        return None
+    alone = next(i for i in range(4) if i not in {cheat, first})
+    run.mischief.habits = frozenset({"stale", "double_vote", "two_lists"})
+    run.gst_ms, run.dead = 2 * 2_000 + 1, frozenset()
+
+    def passes(source: int, target: int, envelope: Envelope) -> bool:
+        if run.world.now_ms < 2_000:
+            return envelope.kind != Kind.LOCK or target == alone
+        return alone not in {source, target}
+
+    run._plan_trouble = lambda: setattr(run.world.links, "passes", passes)  # type: ignore[method-assign]
+    item = b"\x44" * 32
+    run.items.add(item)
+    for place in range(4):
+        run._hand_in(place, item_frame(DOMAIN, item), 10)
+    return run
+
+
+def test_the_textbook_schedule_against_a_missing_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    schedules = [seed for seed in range(250) if lock_fork_schedule(seed) is not None]
+    assert schedules
+
+    def outcomes() -> list[str | None]:
+        runs = [lock_fork_schedule(seed) for seed in schedules]
+        return [run.go().failure for run in runs if run is not None]
+
+    assert set(outcomes()) == {None}
+    monkeypatch.setattr(proposals, "respects_lock", lambda turn, proposal: True)
+    assert any(failure is not None and "fork" in failure for failure in outcomes())
