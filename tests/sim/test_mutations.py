@@ -109,6 +109,8 @@ def lock_fork_schedule(seed: int) -> Run | None:
 
     def passes(source: int, target: int, envelope: Envelope) -> bool:
         if run.world.now_ms < 2_000:
+            if source == alone and envelope.kind in {Kind.STATUS, Kind.COMMIT}:
+                return False
             return envelope.kind != Kind.LOCK or target == alone
         return alone not in {source, target}
 
