@@ -38,6 +38,7 @@ MAX_FEE: Final = 10**17
 """Wei of the fee token; far above the posted price of a hundred segments."""
 _DRAW: Final = ROOT / "examples" / "solvency" / "draw.py"
 _SCENARIOS: Final = Path(__file__).parent / "scenarios"
+_LOOK_S: Final = 0.02
 _GRACE_S: Final = 60.0
 """A request must be over so long after its deadline, settled or refunded."""
 
@@ -135,10 +136,11 @@ async def _submit(
 ) -> tuple[Json, Prepared]:
     """Hand one request in, let the act's events happen, and stay until it is over."""
     node = await client.get("/v1/node")
-    live.gateway = live.cluster.name_of(str(node["gateway"]))
     order = Order(PROGRAM, books.accounts, MAX_FEE, scenario.deadline_s)
     requester = live.cluster.requester
     prepared = await trio.to_thread.run_sync(prepare, order, requester, node)
+    node = await _view(client, begins=act.at_view_start)
+    live.gateway = live.cluster.name_of(str(node["gateway"]))
     live.progress.say(
         f"request 0x{prepared.request_id.hex()} goes to {client.node}: {len(books.accounts)}"
         f" accounts; view {node['view']}, gateway {live.gateway}"
@@ -162,6 +164,15 @@ async def _submit(
         state = live.document.get("state", "unknown")
         raise NotTrueError(f"{act.name}: the request is over in time (it is {state})")
     return document, prepared
+
+
+async def _view(client: NodeClient, *, begins: bool) -> Json:
+    """The node's view of the network now, or as soon as the next view begins."""
+    first = node = await client.get("/v1/node")
+    while begins and node["view"] == first["view"]:
+        await trio.sleep(_LOOK_S)
+        node = await client.get("/v1/node")
+    return node
 
 
 @asynccontextmanager

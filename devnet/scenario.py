@@ -111,12 +111,16 @@ class Must:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One request and what happens meanwhile; `afterwards` runs when it has ended."""
+    """One request and what happens meanwhile; `afterwards` runs when it has ended.
+
+    With `at_view_start` it is handed in when a view begins, so that its round opens in that view.
+    """
 
     name: str
     events: tuple[Callable[[Live], Awaitable[None]], ...] = ()
     afterwards: tuple[Callable[[Live], Awaitable[None]], ...] = ()
     must: tuple[Must, ...] = ()
+    at_view_start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
