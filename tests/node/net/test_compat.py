@@ -42,8 +42,9 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.network.exceptions import SwarmException
 from libp2p.network.swarm import Swarm
 from libp2p.peer.id import ID
+from libp2p.peer.peerstore import create_signed_peer_record
 from libp2p.pubsub import gossipsub, pubsub
-from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
+from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.stream_muxer.yamux import yamux
@@ -310,7 +311,10 @@ async def test_sequence_numbers_after_restart(world, monkeypatch):
 
 async def test_peer_exchange(world):
     node = await world.start(0)
-    stranger = rpc_pb2.PeerInfo(peerID=ID(b"stranger").to_bytes())
+    keys = key_pair_of(seed_of(9))
+    name = ID.from_pubkey(keys.public_key)
+    record = create_signed_peer_record(name, [Multiaddr("/ip4/127.0.0.1/tcp/1")], keys.private_key)
+    stranger = rpc_pb2.PeerInfo(peerID=name.to_bytes(), signedPeerRecord=record.marshal_envelope())
     dialled: list[ID] = []
 
     async def connect(info: Any) -> None:
@@ -319,6 +323,8 @@ async def test_peer_exchange(world):
     node.net._host.connect = connect
     await node.net._router._do_px([stranger])
     assert not dialled
+    await GossipSub._do_px(node.net._router, [stranger])
+    assert dialled == [name]
 
 
 async def test_delivery_times(world):
