@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from node.cli import jobs, start, submit, verify
+from node.cli import jobs, keys, start, status, submit, verify
 from node.cli.output import complain
 from node.errors import ExitCode, NodeError
 
@@ -20,7 +20,9 @@ program = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+program.add_typer(keys.keys, name="keys")
 program.command("start")(start.start)
+program.command("status")(status.status)
 program.command("submit")(submit.submit)
 program.command("jobs")(jobs.jobs)
 program.command("job")(jobs.job)

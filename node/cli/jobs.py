@@ -9,9 +9,9 @@ import trio
 import typer
 
 from node.cli.options import DEFAULT_NODES, AsJson, NodeUrls
-from node.cli.output import amount, console, print_json, short
+from node.cli.output import amount, console, print_json, say
 from node.cli.submit import job_table
-from node.errors import InputError
+from node.errors import InputError, NodeUnreachableError
 
 if TYPE_CHECKING:
     from node.client.api import Json
@@ -24,24 +24,25 @@ def jobs(
     json: AsJson = False,
 ) -> None:
     """List requests that the node knows, newest first."""
-    params: dict[str, str | int] = {"limit": limit, **({"after": after} if after else {})}
+    params: dict[str, str | int] = {"limit": limit}
+    if after:
+        params["after"] = parse_id(after)
     answer = trio.run(_get, node, "/v1/requests", params)
     if json:
         print_json(answer)
         return
-    from rich.table import Table  # noqa: PLC0415
+    from node.client.api import as_documented  # noqa: PLC0415
 
-    table = Table()
-    for column in ("request", "state", "program", "fee", "reason"):
-        table.add_column(column)
-    for row in answer["requests"]:
-        fee = amount((row.get("result") or {}).get("fee", 0))
-        table.add_row(
-            row["request_id"], row["state"], short(row["program_id"]), fee, row.get("reason") or ""
-        )
-    console.print(table)
-    if answer["next"]:
-        console.print(f"more: node jobs --after {answer['next']}")
+    with as_documented():
+        for row in answer["requests"]:
+            result = row.get("result") or {}
+            fee = f"  fee {amount(result['fee'])}" if result else ""
+            reason = f"  {row['reason']}" if row.get("reason") else ""
+            say(f"{row['request_id']}  {row['state']:10}{fee}{reason}")
+        if not answer["requests"]:
+            say("no requests")
+        if answer["next"]:
+            say(f"more: node jobs --after {answer['next']}")
 
 
 def job(
@@ -54,30 +55,37 @@ def job(
     json: AsJson = False,
 ) -> None:
     """Show one request, or save its proof for `node verify`."""
-    _check_id(request_id)
+    request_id = parse_id(request_id)
     if proof is not None:
         from node.client.bundle import save_bundle  # noqa: PLC0415
 
         bundle = trio.run(_get, node, f"/v1/requests/{request_id}/proof", {})
+        if bundle.get("request_id") != request_id:
+            raise NodeUnreachableError(
+                "the node answered with another request's proof", "ask another node"
+            )
         files = save_bundle(bundle, proof)
         if json:
             print_json({"request_id": request_id, "directory": str(proof), "files": files})
         else:
-            console.print(f"saved {len(files)} files in {proof}; check them: node verify {proof}")
+            say(f"saved {len(files)} files in {proof}; check them: node verify {proof}")
         return
     document = trio.run(_get, node, f"/v1/requests/{request_id}", {})
     if json:
         print_json(document)
         return
-    console.print(job_table(document))
-    result = document.get("result")
-    if result:
-        console.print(
-            f"{result['status']} in round {result['round']}, {result['voters']} of"
-            f" {result['operators']} operators signed, fee {amount(result['fee'])}"
-        )
-    if document.get("reason"):
-        console.print(f"reason: {document['reason']}")
+    from node.client.api import as_documented  # noqa: PLC0415
+
+    with as_documented():
+        console.print(job_table(document))
+        result = document.get("result")
+        if result:
+            say(
+                f"{result['status']} in round {result['round']}, {result['voters']} of"
+                f" {result['operators']} operators signed, fee {amount(result['fee'])}"
+            )
+        if document.get("reason"):
+            say(f"reason: {document['reason']}")
 
 
 async def _get(nodes: list[str], path: str, params: dict[str, str | int]) -> Json:
@@ -87,7 +95,9 @@ async def _get(nodes: list[str], path: str, params: dict[str, str | int]) -> Jso
         return await NodeClient(nodes, http).get(path, params)
 
 
-def _check_id(text: str) -> None:
-    digits = text.removeprefix("0x")
-    if len(digits) != 64 or not all(c in "0123456789abcdefABCDEF" for c in digits):
+def parse_id(text: str) -> str:
+    """A request id as nodes write it; raises InputError."""
+    digits = text.removeprefix("0x").lower()
+    if len(digits) != 64 or not all(c in "0123456789abcdef" for c in digits):
         raise InputError(f"{text!r} is no request id", "write 0x and 64 hexadecimal digits")
+    return "0x" + digits

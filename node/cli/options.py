@@ -16,6 +16,13 @@ NodeUrls = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+PasswordFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--password-file",
+        help="File whose first line is the password; else PROVERNET_PASSWORD is taken.",
+    ),
+]
 ConfigFile = Annotated[Path, typer.Option("--config", help="The node's TOML configuration.")]
 
 DEFAULT_NODES = ["http://127.0.0.1:8000"]

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 console = Console()
 progress_console = Console(stderr=True)
@@ -19,7 +20,22 @@ def print_json(value: Any) -> None:
 
 def complain(text: str) -> None:
     """One line on standard error."""
-    sys.stderr.write("error: " + " ".join(text.split()) + "\n")
+    sys.stderr.write("error: " + plain(" ".join(text.split())) + "\n")
+
+
+def say(text: str) -> None:
+    """One line on standard output, whatever the terminal's width."""
+    sys.stdout.write(plain(text) + "\n")
+
+
+def plain(text: str) -> str:
+    """Text without control characters: a hostile node must not steer the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def cell(value: object) -> Text:
+    """A table's cell; square brackets in it are no markup."""
+    return Text(plain(str(value)))
 
 
 def short(text: str, size: int = 10) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from node.cli.options import ConfigFile
+from node.errors import BackendError, ConfigError
 
 
 def start(config: ConfigFile) -> None:
@@ -16,4 +17,11 @@ def start(config: ConfigFile) -> None:
 
     settings = load_config(config)
     setup_logging(settings.log.format, settings.log.level)
-    trio.run(run_node, settings)
+    try:
+        trio.run(run_node, settings)
+    except BackendError as exc:
+        # Raised before anything runs; later ones stay with the job that they are about.
+        raise ConfigError(
+            f"a program in {settings.proving.programs} is not usable ({exc})",
+            "build it again or mend proving.programs",
+        ) from exc

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import trio
 import typer
 from rich.live import Live
 
-from node.cli.options import DEFAULT_NODES, AsJson, NodeUrls
-from node.cli.output import amount, console, print_json, progress_console, short
+from node.cli.options import DEFAULT_NODES, AsJson, NodeUrls, PasswordFile
+from node.cli.output import amount, cell, print_json, progress_console, say, short
 from node.errors import ExitCode, InputError
 from node.programs.accounts import AccountsError, read_accounts
+from protocol.bounds import MAX_ALLOWLIST
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from node.client.api import Json
+
+
+MAX_DEADLINE_S: Final = 30 * 86_400
 
 
 def submit(
@@ -25,12 +31,14 @@ def submit(
     input_file: Annotated[Path, typer.Argument(help="Private CSV: account_id,balance.")],
     max_fee: Annotated[str, typer.Option("--max-fee", help="Most to pay, in wei or as 0.5ether.")],
     key: Annotated[Path, typer.Option("--key", help="Requester's web3 keystore file.")],
-    deadline: Annotated[int, typer.Option("--deadline", help="Seconds from now.")] = 120,
+    deadline: Annotated[
+        int, typer.Option("--deadline", min=1, max=MAX_DEADLINE_S, help="Seconds from now.")
+    ] = 120,
     operators: Annotated[
         list[str] | None,
         typer.Option("--operator", help="Only these operators may see the input."),
     ] = None,
-    password_file: Annotated[Path | None, typer.Option("--password-file")] = None,
+    password_file: PasswordFile = None,
     node: NodeUrls = DEFAULT_NODES,
     json: AsJson = False,
 ) -> int:
@@ -47,17 +55,19 @@ def submit(
         raise InputError(f"{input_file}: {exc}", "mend the file") from exc
     fee = parse_amount(max_fee)
     requester = load_session_key(key, read_password(password_file))
-    allowlist = tuple(parse_address(text) for text in operators or ())
+    allowlist = parse_allowlist(operators or [])
 
     async def go() -> Json:
-        from node.client.api import NodeClient, open_http  # noqa: PLC0415
+        from node.client.api import NodeClient, as_documented, open_http  # noqa: PLC0415
         from node.client.submit import Order, prepare  # noqa: PLC0415
         from node.client.submit import submit as hand_in  # noqa: PLC0415
 
         order = Order(program, accounts, fee, deadline, allowlist)
         async with open_http() as http:
             client = NodeClient(node, http)
-            prepared = prepare(order, requester, await client.get("/v1/node"))
+            about = await client.get("/v1/node")
+            with as_documented():
+                prepared = prepare(order, requester, about)
             if json:
                 return await hand_in(client, prepared, lambda _document: None)
             with Live(console=progress_console, transient=False) as live:
@@ -68,7 +78,7 @@ def submit(
     if json:
         print_json(document)
     else:
-        console.print(_verdict(document))
+        say(_verdict(document))
     return ExitCode.OK if settled else ExitCode.ANSWER_NO
 
 
@@ -77,13 +87,14 @@ def job_table(document: Json) -> Table:
     from rich.table import Table  # noqa: PLC0415
 
     title = f"request {short(document.get('request_id', ''))}  {document.get('state', '')}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=cell(title), title_justify="left")
     for column in ("segment", "prover", "attempt", "state"):
         table.add_column(column)
     rows = document.get("segments", ())
     for row in rows:
         name = "combine" if row["segment"] == len(rows) - 1 else str(row["segment"])
-        table.add_row(name, short(row["operator"]), str(row["attempt"]), row["state"])
+        values = (name, short(row["operator"]), row["attempt"], row["state"])
+        table.add_row(*map(cell, values))
     return table
 
 
@@ -112,6 +123,14 @@ def parse_amount(text: str) -> int:
     if not 0 < wei < 2**96:
         raise InputError(f"{text!r} is out of range", "give more than 0 and less than 2**96 wei")
     return wei
+
+
+def parse_allowlist(texts: Sequence[str]) -> tuple[bytes, ...]:
+    """Distinct addresses, at most as many as a request may name; raises InputError."""
+    addresses = dict.fromkeys(parse_address(text) for text in texts)
+    if len(addresses) > MAX_ALLOWLIST:
+        raise InputError(f"{len(addresses)} operators", f"name at most {MAX_ALLOWLIST}")
+    return tuple(addresses)
 
 
 def parse_address(text: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from node.cli.options import AsJson
-from node.cli.output import console, print_json
+from node.cli.output import print_json, say
 from node.errors import ExitCode
 
 
@@ -31,6 +31,5 @@ def verify(
         print_json(report.as_json())
     else:
         for step in report.steps:
-            mark = "[green]ok[/green]  " if step.ok else "[red]FAIL[/red]"
-            console.print(f"{mark} {step.name}: {step.detail}")
+            say(f"{'ok  ' if step.ok else 'FAIL'} {step.name}: {step.detail}")
     return ExitCode.OK if report.ok else ExitCode.ANSWER_NO

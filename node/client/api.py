@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from node.errors import NodeUnreachableError, RefusedError
+from node.errors import InputError, NodeUnreachableError, RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 CONNECT_TIMEOUT_S: Final = 3.0
 READ_TIMEOUT_S: Final = 15.0
 MAX_ANSWER_BYTES: Final = 32 << 20
+NOT_READY: Final = 503
 
 Json = dict[str, Any]
 
@@ -35,6 +38,10 @@ class NodeClient:
         """GET a JSON object; raises NodeUnreachableError or RefusedError."""
         return await self._ask("GET", path, params=params)
 
+    async def readiness(self) -> Json:
+        """`GET /readyz`, whose 503 is an answer too; raises as `get`."""
+        return await self._ask("GET", "/readyz", NOT_READY)
+
     async def post(self, path: str, body: bytes) -> Json:
         """POST bytes; raises NodeUnreachableError or RefusedError."""
         return await self._ask("POST", path, content=body)
@@ -43,14 +50,16 @@ class NodeClient:
         """PUT bytes; raises NodeUnreachableError or RefusedError."""
         return await self._ask("PUT", path, content=body, params=params)
 
-    async def _ask(self, method: str, path: str, **arguments: Any) -> Json:
+    async def _ask(self, method: str, path: str, fine: int = 200, **arguments: Any) -> Json:
         cause = "no address given"
         for _ in self._urls:
             try:
-                response = await self._http.request(method, self.node + path, **arguments)
-                if response.status_code < 500:
-                    return _answer(response)
+                async with self._http.stream(method, self.node + path, **arguments) as response:
+                    if response.status_code < 500 or response.status_code == fine:
+                        return _answer(response, await _content(response), fine)
                 cause = f"{self.node} answered {response.status_code}"
+            except httpx.InvalidURL as exc:
+                raise InputError(f"{self.node!r} is no address: {exc}", "give --node URL") from exc
             except httpx.HTTPError as exc:
                 cause = f"{self.node}: {type(exc).__name__}"
             self._at = (self._at + 1) % len(self._urls)
@@ -65,18 +74,44 @@ def open_http() -> httpx.AsyncClient:
     return httpx.AsyncClient(timeout=timeout, trust_env=False)
 
 
-def _answer(response: httpx.Response) -> Json:
-    if len(response.content) > MAX_ANSWER_BYTES:
-        raise NodeUnreachableError("the node's answer is too large", "ask another node")
+@contextmanager
+def as_documented() -> Iterator[None]:
+    """Around code that takes an answer to have the fields of `docs/api.md`.
+
+    Raises:
+        NodeUnreachableError: it does not; what answered is no node, or not of this version.
+    """
     try:
-        answer = response.json() if response.content else {}
-    except ValueError as exc:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as exc:
+        raise NodeUnreachableError(
+            f"the answer is not as documented ({type(exc).__name__}: {exc})",
+            "check that --node is a node's API of this version",
+        ) from exc
+
+
+async def _content(response: httpx.Response) -> bytes:
+    """The body, never more than the limit in memory."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            raise NodeUnreachableError("the node's answer is too large", "ask another node")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _answer(response: httpx.Response, content: bytes, fine: int) -> Json:
+    try:
+        answer = json.loads(content) if content else {}
+    except (ValueError, RecursionError) as exc:
         raise NodeUnreachableError(
             f"{response.url} did not answer with JSON", "check that --node is a node's API"
         ) from exc
     if not isinstance(answer, dict):
         raise NodeUnreachableError("the node's answer is no object", "ask another node")
-    if response.status_code >= 400:
+    if response.status_code >= 400 and response.status_code != fine:
         text = str(answer.get("text", f"HTTP status {response.status_code}"))
         detail = str(answer.get("detail", ""))
         raise RefusedError(
