@@ -7,7 +7,8 @@ transactions) get until a deadline; the infrastructure (network, chain, replica,
 from __future__ import annotations
 
 import signal
-from contextlib import AsyncExitStack
+import socket
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -95,7 +96,7 @@ async def run_node(config: NodeConfig) -> None:
         with explained(config):
             identity = await _identify(config, client, keys)
         listener = bind(config.api)
-        stack.callback(listener.close)
+        stack.callback(_close, listener)
         store = Store.open(config.data_dir / "node.sqlite")
         stack.callback(store.close)
         scratch = config.proving.scratch or config.data_dir / "proving"
@@ -181,7 +182,7 @@ class _Node:
             restore=self._restore,
             handlers=self.handlers,
         )
-        self.submit = self.driver.put
+        self.submit = self.driver.submit
         self.ingress = Ingress(identity.domain, self.signatures, self._fault)
         self.inputs = PrivateInputs(identity.operator, identity.keys.sealing, prover, self._job)
         self.reports = ReportService(store, self.metrics, self.clock)
@@ -223,7 +224,7 @@ class _Node:
                         self.ingress,
                         self._horizon,
                         self.network,
-                        self.submit,
+                        self.driver.put,
                         self.metrics,
                         self.clock,
                     )
@@ -415,6 +416,12 @@ class _Node:
             return await self.market.escrow_of(requester)
         except ChainError as exc:
             raise Rejection(RejectionReason.TOO_EARLY, f"the chain can not be read: {exc}") from exc
+
+
+def _close(listener: socket.socket) -> None:
+    """Close the API's socket, unless the server has done so through its descriptor."""
+    with suppress(OSError):
+        listener.close()
 
 
 async def _signalled() -> None:

@@ -115,7 +115,8 @@ def _absolute(model: BaseModel, base: Path) -> dict[str, object]:
 def load_config(path: Path, flags: Mapping[str, object] | None = None) -> NodeConfig:
     """Read a TOML file; variables such as `PROVERNET_CHAIN__RPC_URL` override it, flags both.
 
-    Flags are nested: {"api": {"port": 1}}. Relative paths are relative to the file. Raises ConfigError naming the key and the mend.
+    Flags are nested: {"api": {"port": 1}}. Relative paths are relative to the file. Raises
+    ConfigError naming the key and the mend.
     """
 
     class _FromFile(NodeConfig):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,8 @@ async def serve_api(
 ) -> None:
     """Serve on a bound socket until `stop` is set; open requests get two seconds."""
     config = Config()
-    config.bind = [f"fd://{listener.fileno()}"]
+    # Its own copy: hypercorn closes what it is given, and the caller closes the listener.
+    config.bind = [f"fd://{os.dup(listener.fileno())}"]
     config.graceful_timeout = 2
     config.loglevel = "CRITICAL"
     if api.tls_certificate and api.tls_key:

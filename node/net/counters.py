@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 
@@ -16,10 +16,10 @@ class NetCounters:
     bytes_out: Counter[str] = field(default_factory=Counter)
     drops: Counter[str] = field(default_factory=Counter)  # by reason, frames either way
     refused: Counter[str] = field(default_factory=Counter)  # by reason, connections
-    penalties: Counter[str] = field(default_factory=Counter)  # points by reason
+    penalties: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # points
     faults: Counter[str] = field(default_factory=Counter)  # exceptions that a guard caught
 
-    def snapshot(self) -> dict[str, dict[str, int]]:
+    def snapshot(self) -> dict[str, dict[str, float]]:
         """A copy of all counts, for metrics."""
         names = (
             "frames_in",

@@ -54,7 +54,7 @@ class PeerLedger:
 
     def penalise(self, operator: bytes, reason: str, points: float, now: float) -> bool:
         """Add points; true if this banned the operator."""
-        self._counters.penalties[reason] += round(points)
+        self._counters.penalties[reason] += points
         config = self._config
         entry = self._entry(operator, now)
         entry.points = max(0.0, entry.points - (now - entry.at) * config.points_decay) + points

@@ -44,7 +44,8 @@ POINTS = {
     "gossip_malformed": 20.0,
     "gossip_too_large": 20.0,
     "gossip_bad_signature": 20.0,
-    "rate_limited": 1.0,
+    # An honest peer may have a whole window of frames in flight when its burst is used up.
+    "rate_limited": 0.2,
     "frame_too_large": 20.0,
     "frame_empty": 10.0,
     "blob_malformed": 20.0,
