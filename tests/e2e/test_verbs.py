@@ -5,16 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chain.client import open_client
+from chain.deployments import load_deployment
+from chain.interfaces import TABLE_HASH_OF
 from devnet.cli import Exit
 from node.errors import ExitCode
 from tests.e2e.conftest import Standing, run
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture(scope="module")
@@ -38,24 +39,35 @@ def test_jobs_and_job_show_it(devnet: Standing, settled: dict[str, Any]) -> None
     assert request_id[:8] in devnet.node("jobs").stdout
 
 
-def test_a_saved_proof_verifies_offline_and_a_changed_one_does_not(
+async def table_hash(devnet: Standing) -> str:
+    """Hash of the first operator table, as a verifier once reads it from the chain."""
+    registry = load_deployment(Path(devnet.state["deployment"])).contracts.prover_registry
+    async with open_client(devnet.state["rpc_url"]) as client:
+        return "0x" + (await client.execute(registry, TABLE_HASH_OF.call(1))).hex()
+
+
+async def test_a_saved_proof_verifies_offline_and_a_changed_one_does_not(
     devnet: Standing, settled: dict[str, Any], tmp_path: Path
 ) -> None:
     folder = tmp_path / "proof"
     saved = devnet.node("job", settled["request_id"], "--proof", str(folder), "--json").json
     assert saved["files"]
-    assert run("node", "verify", str(folder), "--json").json["ok"] is True
+    trusted = await table_hash(devnet)
+    arguments = ("node", "verify", str(folder), "--table-hash", trusted)
+    assert run(*arguments, "--json").json["ok"] is True
     # Any changed byte of any file must show.
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         whole = path.read_bytes()
         middle = len(whole) // 2
         changed = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
         path.write_bytes(changed)
-        verdict = run("node", "verify", str(folder))
+        verdict = run(*arguments)
         assert verdict.returncode != 0, f"a change in {path.name} was not noticed"
         assert "Traceback" not in verdict.stderr
         path.write_bytes(whole)
-    assert run("node", "verify", str(folder)).returncode == 0
+    assert run(*arguments).returncode == 0
+    other = trusted[:-1] + ("0" if trusted[-1] != "0" else "1")
+    assert run(*arguments[:-1], other).returncode == ExitCode.ANSWER_NO
 
 
 def test_a_malformed_file_is_refused_before_anything_is_sent(
