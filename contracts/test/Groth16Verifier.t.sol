@@ -61,6 +61,18 @@ contract Groth16VerifierTest is Test {
         check(!verifier.verify(key, values, high), "y of A above the field");
     }
 
+    /// @dev (0, q) would be a second encoding of infinity; a key of nothing but infinities shows whether it passes.
+    function test_InfinityHasOneEncoding() public view {
+        bytes memory nothing = new bytes(key.length);
+        bytes memory infinities = new bytes(256);
+        check(verifier.verify(nothing, values, infinities), "degenerate key");
+        uint256 modulus = 21888242871839275222246405745257275088696311157297823662689037894645226208583;
+        assembly ("memory-safe") {
+            mstore(add(infinities, 64), modulus)
+        }
+        check(!verifier.verify(nothing, values, infinities), "y of A is the modulus");
+    }
+
     function test_RefusesKeysThatDoNotFit() public {
         uint256[] memory one = new uint256[](1);
         vm.expectRevert(IProofVerifier.InvalidVerifyingKey.selector);
