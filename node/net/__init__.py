@@ -12,7 +12,6 @@ with warnings.catch_warnings():
 from node.net.identity import peer_id_bytes, peer_id_from_bytes, peer_id_of_seed
 from node.net.network import Libp2pNetwork, open_network, run_network
 from node.net.records import (
-    DeliveryError,
     HelloInfo,
     Inbound,
     NetConfig,
@@ -22,7 +21,6 @@ from node.net.records import (
 )
 
 __all__ = [
-    "DeliveryError",
     "HelloInfo",
     "Inbound",
     "Libp2pNetwork",

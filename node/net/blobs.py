@@ -22,13 +22,14 @@ from pathlib import Path
 
 from libp2p.custom_types import TProtocol
 
-from node.net.records import BLOB_CHUNK, MAX_BLOB, MAX_BLOB_NAME, Ack, DeliveryError, NetConfig
+from node.net.records import BLOB_CHUNK, MAX_BLOB, MAX_BLOB_NAME, Ack, NetConfig
 from node.net.streams import PeerStream
+from node.ports import UndeliveredError
 
 BLOB_PROTOCOL = TProtocol("/provernet/1/blob")
 
 # Operator, name, the complete file, which is deleted when the handler returns unless it was moved
-# away. The answer is Ack.OK or a code from 64 to 255 that the sender gets in a DeliveryError.
+# away. The answer is Ack.OK or a code from 64 to 255 that the sender gets in a UndeliveredError.
 BlobHandler = Callable[[bytes, bytes, Path], Awaitable[int]]
 
 _HEADER = struct.Struct(">Q32s")
@@ -55,18 +56,18 @@ def header_of(name: bytes, data: bytes) -> BlobHeader:
 
 
 async def send(stream: PeerStream, header: BlobHeader, data: bytes) -> int:
-    """Send what is lacking; the bytes sent. Raises StreamBrokenError or DeliveryError."""
+    """Send what is lacking; the bytes sent. Raises StreamBrokenError or UndeliveredError."""
     await stream.write_frame(_HEADER.pack(header.size, header.digest) + header.name)
     code, offset = _ANSWER.unpack(await stream.read_exactly(_ANSWER.size))
     if code != Ack.OK or offset > header.size:
-        raise DeliveryError("refused", code)
+        raise UndeliveredError("refused", code)
     for start in range(offset, header.size, BLOB_CHUNK):
         chunk = data[start : start + BLOB_CHUNK]
         await stream.write_frame(hashlib.sha256(chunk).digest() + chunk)
     # The handler may take its time: the caller's deadline bounds this wait.
     (code,) = await stream.read_patiently(1)
     if code != Ack.OK:
-        raise DeliveryError("refused", code)
+        raise UndeliveredError("refused", code)
     return header.size - int(offset)
 
 

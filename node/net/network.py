@@ -26,13 +26,13 @@ from node.net.records import (
     MAX_GOSSIP_FRAME,
     MAX_STREAM_FRAME,
     Ack,
-    DeliveryError,
     HelloInfo,
     Inbound,
     NetConfig,
     PeerRecord,
 )
 from node.net.streams import FrameTooLargeError, PeerStream, StreamBrokenError, open_stream
+from node.ports import UndeliveredError
 from protocol.errors import LocalProtocolError
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Libp2pNetwork:
         """Send a blob, over as many connections as it takes, going on where a cut left off.
 
         Raises:
-            DeliveryError: timeout, unknown_operator, or refused with the receiver's code.
+            UndeliveredError: timeout, unknown_operator, or refused with the receiver's code.
             LocalProtocolError: the name or the data is out of bounds.
         """
         try:
@@ -179,14 +179,14 @@ class Libp2pNetwork:
             while True:
                 link = self._peers.links.get(operator)
                 if link is None:
-                    raise DeliveryError("unknown_operator")
+                    raise UndeliveredError("unknown_operator")
                 if link.session is None:
                     await link.changed.wait()
                     continue
                 if await self._try_blob(link.session, header, data):
                     return
                 await trio.sleep(_BLOB_RETRY)
-        raise DeliveryError("timeout")
+        raise UndeliveredError("timeout")
 
     async def _try_blob(self, session: Session, header: blobs.BlobHeader, data: bytes) -> bool:
         try:
@@ -199,7 +199,7 @@ class Libp2pNetwork:
             done = True
         except StreamBrokenError:
             self.counters.drops["blob_cut"] += 1
-        except DeliveryError as error:
+        except UndeliveredError as error:
             if error.code != Ack.BUSY:
                 raise
         finally:

@@ -82,15 +82,6 @@ class NetError(Exception):
     """The network could not start: the message names the cause."""
 
 
-class DeliveryError(Exception):
-    """A blob was not delivered: `reason` is timeout, unknown_operator or refused (with `code`)."""
-
-    def __init__(self, reason: str, code: int = 0) -> None:
-        super().__init__(f"{reason} (code {code})" if code else reason)
-        self.reason = reason
-        self.code = code
-
-
 @dataclass(frozen=True, slots=True)
 class NetConfig:
     """Where to listen, and every limit. Times in seconds, sizes in bytes."""

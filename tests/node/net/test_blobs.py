@@ -7,10 +7,11 @@ import struct
 import pytest
 import trio
 
-from node.net import DeliveryError, blobs
+from node.net import blobs
 from node.net.blobs import BLOB_PROTOCOL, BlobHeader, PartialBlobs
 from node.net.records import BLOB_CHUNK, MAX_BLOB, Ack, NetConfig
 from node.net.streams import StreamBrokenError
+from node.ports import UndeliveredError
 from protocol.errors import LocalProtocolError
 from tests.node.net.conftest import eventually, frame
 
@@ -27,7 +28,7 @@ async def test_a_blob_arrives_whole_and_leaves_no_file(world, size):
 async def test_the_handlers_refusal_reaches_the_sender(world):
     first, second = await world.pair()
     world.blob_code = 77
-    with pytest.raises(DeliveryError) as caught:
+    with pytest.raises(UndeliveredError) as caught:
         await first.net.send_blob(second.operator, b"input", b"data", timeout=5)
     assert (caught.value.reason, caught.value.code) == ("refused", 77)
     assert not list((world.folder / "1").iterdir())
@@ -42,13 +43,13 @@ async def test_what_can_not_be_a_blob_is_our_bug(world, name, data):
 
 async def test_a_blob_for_a_stranger_or_an_absent_peer_fails_with_its_reason(world):
     first, second = await world.start(0), await world.start(1)
-    with pytest.raises(DeliveryError) as caught:
+    with pytest.raises(UndeliveredError) as caught:
         await first.net.send_blob(second.operator, b"n", b"x", timeout=1)
     assert caught.value.reason == "unknown_operator"
     record = second.record
     await second.stop()
     first.net.set_operators({second.operator: record})
-    with pytest.raises(DeliveryError) as caught:
+    with pytest.raises(UndeliveredError) as caught:
         await first.net.send_blob(second.operator, b"n", b"x", timeout=0.3)
     assert caught.value.reason == "timeout"
 
@@ -165,7 +166,7 @@ async def test_a_handler_that_fails_costs_the_node_nothing(world, nursery):
         raise KeyError("our bug")
 
     second.net._on_blob = fail
-    with pytest.raises(DeliveryError) as caught:
+    with pytest.raises(UndeliveredError) as caught:
         await first.net.send_blob(second.operator, b"n", b"x", timeout=5)
     assert caught.value.code == Ack.HANDLER_FAILED
     await first.net.send(second.operator, b"alive")
