@@ -19,7 +19,7 @@ from eth_hash.auto import keccak
 from chain.client import ChainClient, open_client
 from chain.contracts import ProofMarket, ProverRegistry
 from chain.deployments import Deployment, check_deployment, load_deployment
-from chain.errors import ChainError
+from chain.errors import ChainError, UnderfundedError
 from chain.signer import DEVNET_POLICY, Sender
 from chain.transaction import Account
 from node.api.http import build_api
@@ -36,6 +36,7 @@ from node.ingress_checks import Horizon
 from node.keys import NodeKeys, load_keys, read_password
 from node.metrics import Metrics
 from node.net import HelloInfo, NetConfig, NetError, run_network
+from node.onchain.epochs import EpochKeeper
 from node.onchain.journal import ChainJournal
 from node.onchain.settle import ChainSettler
 from node.onchain.watch import ChainView, ChainWatcher, KnownProgram
@@ -132,6 +133,8 @@ async def _identify(config: NodeConfig, client: ChainClient, keys: NodeKeys) -> 
         )
     registry = ProverRegistry(client, deployment.contracts.prover_registry)
     operator = await registry.operator_of_session(keys.session.address)
+    if not await client.balance(keys.session.address):
+        raise UnderfundedError(f"the session key 0x{keys.session.address.hex()} has no ether")
     if operator is None:
         raise ConfigError(
             f"no operator registered the session key 0x{keys.session.address.hex()}",
@@ -164,6 +167,12 @@ class _Node:
         contracts = identity.deployment.contracts
         self.registry = ProverRegistry(client, contracts.prover_registry)
         self.market = ProofMarket(client, contracts.proof_market)
+        self.sender = Sender(
+            client,
+            Account(identity.keys.session.secret),
+            identity.deployment.chain_id,
+            DEVNET_POLICY,
+        )
         self.signatures = Crypto()
         self.setup = Setup(
             me=identity.operator,
@@ -215,6 +224,7 @@ class _Node:
                     await self.submit(policy)
                 await infrastructure.start(watcher.follow)
                 infrastructure.start_soon(watcher.answer_escrow)
+                infrastructure.start_soon(self._epoch_keeper().keep)
                 infrastructure.start_soon(retire_idle_workers)
                 facade = self._facade(self.replica, watcher)
                 async with trio.open_nursery() as intake:
@@ -297,6 +307,7 @@ class _Node:
             confirmations=self.config.chain.confirmations,
             load_position=journal.load_position,
             save_position=journal.save_position,
+            first_epoch=self._first_epoch,
         )
         return ChainWatcher(
             view,
@@ -313,9 +324,24 @@ class _Node:
 
     def _settler(self) -> ChainSettler:
         journal = ChainJournal(self.store)
-        account = Account(self.identity.keys.session.secret)
-        sender = Sender(self.client, account, self.identity.deployment.chain_id, DEVNET_POLICY)
-        return ChainSettler(self.market, sender, journal.add_attempt, journal.attempts)
+        return ChainSettler(self.market, self.sender, journal.add_attempt, journal.attempts)
+
+    def _epoch_keeper(self) -> EpochKeeper:
+        contracts = self.identity.deployment.contracts
+        return EpochKeeper(self.client, self.registry, contracts, self.sender, self._place)
+
+    def _place(self) -> tuple[int, int] | None:
+        """This operator's position in the newest table, and the table's size."""
+        tables = self.replica.tables()
+        if not tables:
+            return None
+        table = tables[max(tables)]
+        position = table.position_of(self.identity.operator)
+        return None if position is None else (position, len(table.operators))
+
+    def _first_epoch(self) -> int:
+        ledger = self.replica.state.ledger
+        return 1 if ledger is None else ledger.next_epoch
 
     def _handle(
         self,

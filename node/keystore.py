@@ -126,7 +126,15 @@ def decrypt(text: str, password: str) -> bytes:
         if not hmac.compare_digest(made, bytes.fromhex(wanted)):
             raise WrongPasswordError
         return _aes_ctr(derived[:16], bytes.fromhex(iv), ciphertext)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as exc:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+    ) as exc:
         raise CorruptKeystoreError(f"{type(exc).__name__}: {exc}") from exc
 
 
@@ -136,7 +144,7 @@ def public_of(text: str) -> bytes | None:
         document = json.loads(text)
         shown = document.get("address" if document["version"] == 3 else "pubkey")
         return bytes.fromhex(shown.removeprefix("0x")) if shown else None
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise CorruptKeystoreError(f"{type(exc).__name__}: {exc}") from exc
 
 

@@ -63,8 +63,12 @@ class ReplicaApplication:
         return (*self._buys(), *self._asks()), tuple(self.vouched())
 
     def pending(self) -> bool:
-        """A request to admit, an outcome to certify, or time to clear once more what is left."""
-        return bool(self._buys()) or bool(self.vouched()) or self._clear_again()
+        """A request to admit, an outcome to certify, a market to clear again, or a new epoch.
+
+        Without the last an idle network would outlive the keys that its next certificate needs.
+        """
+        turned = self.next_epoch() > self.ledger.next_epoch
+        return turned or bool(self._buys()) or bool(self.vouched()) or self._clear_again()
 
     def next_epoch(self) -> int:
         """The newest table that this node knows."""

@@ -56,6 +56,7 @@ _FAILED: Final = {
     FailReason.WITHHELD: RejectionReason.INPUT_WITHHELD,
     FailReason.UNSATISFIABLE: RejectionReason.UNSATISFIABLE,
 }
+_LATEST: Final = b"\x01"
 _LOCAL: Final = (JobState.REQUESTED, JobState.CLASSIFIED)
 """States that no round knows of."""
 
@@ -117,8 +118,12 @@ class Jobs:
             fields = (("reason", exc.reason.code), ("request", request_id.hex()))
             return [Record("statement_refused", TimestampMs(now_ms), fields)]
         held = self._state.statements.setdefault(request_id, {})
-        if len(held) < MAX_STATEMENTS:
-            held[_slot(envelope)] = frame
+        slot = _slot(envelope)
+        # The first and the latest: two different results of one prover must both be relayed.
+        if held.get(slot, frame) != frame:
+            slot += _LATEST
+        if slot in held or len(held) < MAX_STATEMENTS:
+            held[slot] = frame
         return []
 
     def own_progress(
@@ -361,12 +366,14 @@ class Jobs:
 
     def _held_result(self, job: Job, place: int) -> SegmentResult:
         """The result that the segment's prover sent; it is held since it was heard."""
-        operator = job.segments[place].operator
-        slot = _key(Kind.RESULT, place, operator)
-        body = decode(self._state.statements[job.request_id][slot]).body
-        if not isinstance(body, SegmentResult):
-            raise LocalProtocolError("a result's slot holds something else")
-        return body
+        segment = job.segments[place]
+        held = self._state.statements[job.request_id]
+        slot = _key(Kind.RESULT, place, segment.operator)
+        for frame in (held[slot], held.get(slot + _LATEST, b"")):
+            body = decode(frame).body if keccak(frame) == segment.result else None
+            if isinstance(body, SegmentResult):
+                return body
+        raise LocalProtocolError("a result that was heard is not held")
 
     def _archived(self, bid_id: Hash) -> SignedRequest:
         envelope = decode(self._state.archive[bid_id])

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Final
+
 import trio
 
 from node.cli.options import ConfigFile
 from node.errors import BackendError, ConfigError
+
+RECURSION_LIMIT: Final = 1_000
 
 
 def start(config: ConfigFile) -> None:
@@ -15,6 +20,8 @@ def start(config: ConfigFile) -> None:
     from node.config import load_config  # noqa: PLC0415
     from node.log import setup_logging  # noqa: PLC0415
 
+    # py_ecc, which libp2p imports, lifts the limit so far that nested JSON overflows the stack.
+    sys.setrecursionlimit(RECURSION_LIMIT)
     settings = load_config(config)
     setup_logging(settings.log.format, settings.log.level)
     try:

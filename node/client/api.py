@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
 from node.errors import InputError, NodeUnreachableError, RefusedError
+from protocol.errors import LocalProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S: Final = 3.0
 READ_TIMEOUT_S: Final = 15.0
 MAX_ANSWER_BYTES: Final = 32 << 20
+RECURSION_LIMIT: Final = 1_000
 NOT_READY: Final = 503
 
 Json = dict[str, Any]
@@ -70,6 +73,9 @@ class NodeClient:
 
 def open_http() -> httpx.AsyncClient:
     """An HTTP client with deadlines on everything."""
+    # py_ecc, which web3's libraries import, lifts the limit so far that nested JSON overflows the
+    # stack; a node that one asks may be hostile.
+    sys.setrecursionlimit(RECURSION_LIMIT)
     timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     return httpx.AsyncClient(timeout=timeout, trust_env=False)
 
@@ -83,7 +89,14 @@ def as_documented() -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as exc:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        LocalProtocolError,  # a value that the answer gave does not fit what is signed
+    ) as exc:
         raise NodeUnreachableError(
             f"the answer is not as documented ({type(exc).__name__}: {exc})",
             "check that --node is a node's API of this version",

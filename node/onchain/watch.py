@@ -70,6 +70,8 @@ class ChainView:
     confirmations: int
     load_position: Callable[[], Awaitable[Position | None]]
     save_position: Callable[[Position], Awaitable[None]]
+    first_epoch: Callable[[], int]
+    """Epoch of the next round that this node has to decide or to catch up with."""
 
 
 class ChainWatcher:
@@ -156,10 +158,11 @@ class ChainWatcher:
                 await self._patiently(partial(self._read_escrow, requester))
 
     async def _first_look(self) -> None:
-        """Programs, and all tables from the first epoch: the first round was decided by it."""
+        """Programs, and every table from that of the oldest round this node may have to check."""
         for program in self._programs.values():
             await self._program(program)
-        for epoch in range(1, await self._view.registry.current_epoch() + 1):
+        first = self._view.first_epoch()
+        for epoch in range(first, await self._view.registry.current_epoch() + 1):
             await self._table(epoch)
 
     async def _tell(self, event: ChainEvent) -> None:
