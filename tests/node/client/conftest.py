@@ -14,6 +14,6 @@ __all__ = ["built"]
 
 
 @pytest.fixture
-def bundle(built: BuiltProgram) -> dict[str, Any]:  # noqa: F811  the fixture's way
+def bundle(built: BuiltProgram) -> dict[str, Any]:
     """A node's bundle of a settled request, to be changed as a test likes."""
     return make_bundle(built)
