@@ -12,24 +12,35 @@ class ExitCode(IntEnum):
     """Distinct process exit codes of `node`."""
 
     OK = 0
+    """The command worked; where it asks a question, the answer is yes."""
     ANSWER_NO = 1
-    """The command worked and the answer is no: not settled, not identical, not verified."""
+    """The command worked and the answer is no: not settled, not ready, not verified."""
     BAD_INPUT = 2
     """A command line or an input file is not usable."""
     CONFIG = 3
+    """The configuration, or a file that it names, is not usable."""
     KEYSTORE = 4
+    """A key file is missing, corrupt, open to other users, or has another password."""
     PORT_IN_USE = 5
+    """A listening address of the node is taken."""
     CHAIN_UNREACHABLE = 6
+    """The chain's endpoint does not answer."""
     WRONG_CHAIN = 7
+    """The endpoint serves another chain than the deployment's."""
     CONTRACT_MISSING = 8
+    """A contract of the deployment has no code on this chain."""
     UNDERFUNDED = 9
+    """The session account can not pay for a transaction."""
     REFUSED = 10
     """The network refused the request; nothing was charged."""
     NODE_UNREACHABLE = 11
+    """No node answers at the given address, or what answers is no node of this version."""
     STORE = 12
+    """The node's database is in use, corrupt, or of another version."""
     CHAIN_REJECTED = 13
     """The chain answered, but refused the call or sent nonsense."""
     INTERRUPTED = 130
+    """Stopped by Ctrl-C."""
 
 
 class NodeError(Exception):
