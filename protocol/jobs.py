@@ -244,7 +244,7 @@ class Jobs:
             current = self._state.jobs[request_id]
             over = current.state in {JobState.SETTLED, JobState.REFUNDED}
             if over or (current.expired and current.state in _LOCAL):
-                self._drop(request_id)
+                self.drop(request_id)
         return effects
 
     def next_deadline_ms(self) -> int | None:
@@ -319,11 +319,12 @@ class Jobs:
         self._told[request_id] = document
         return [Report(request_id, document)]
 
-    def _drop(self, request_id: Hash) -> None:
+    def drop(self, request_id: Hash) -> None:
+        """Forget a request that is over, or that no round knows of."""
         state = self._state
-        job = state.jobs.pop(request_id)
-        held = state.owners.pop(request_id)
-        if job.state in BEFORE_AWARD:
+        job = state.jobs.pop(request_id, None)
+        held = state.owners.pop(request_id, None)
+        if job is not None and job.state in BEFORE_AWARD:
             state.requests = {bid: kept for bid, kept in state.requests.items() if kept is not held}
         for table in (
             state.statements,

@@ -33,7 +33,7 @@ from protocol.effects import (
 from protocol.eip712 import Domain
 from protocol.errors import LocalProtocolError, Rejection, RejectionReason
 from protocol.jobs import Jobs
-from protocol.ledger import admissible, genesis, unserved
+from protocol.ledger import admissible, genesis, unserved, wei_of
 from protocol.messages import (
     AskBid,
     Batches,
@@ -142,8 +142,10 @@ class Replica:
         due = [self._jobs.next_deadline_ms(), self._settlements.next_deadline_ms()]
         if state.round is not None:
             due.append(agreement.next_deadline_ms(state.round))
-            if state.round.phase is Phase.IDLE and self._waiting():
-                due.append(state.decided_ms + self.setup.params.view_ms)
+            again = state.decided_ms + self.setup.params.view_ms
+            # Once past, it is announced: from then on the round's own deadline counts.
+            if state.round.phase is Phase.IDLE and again > self._now_ms and self._waiting():
+                due.append(again)
         return min((at for at in due if at is not None), default=None)
 
     def tables(self) -> dict[int, OperatorTable]:
@@ -171,8 +173,7 @@ class Replica:
             case happened.ClockJudged():
                 state.clock_ok = event.within_bounds
             case happened.EscrowBalance():
-                state.escrow[Address(event.requester)] = event.amount
-                state.unrefreshed.pop(Address(event.requester), None)
+                self._refresh_escrow(Address(event.requester), event.amount)
             case happened.BatchSettled():
                 self._settled(event)
             case happened.SettleFailed():
@@ -195,6 +196,20 @@ class Replica:
             state.ledger = genesis(Epoch(event.epoch))
             state.round = fresh(event.epoch, 1, state.ledger.batch, self._now_ms)
         self._app = None
+
+    def _refresh_escrow(self, requester: Address, amount: int) -> None:
+        """Note an escrow, and forget requests that it could never back: they fill the pool."""
+        state = self.state
+        state.escrow[requester] = amount
+        state.unrefreshed.pop(requester, None)
+        for held in list(state.requests.values()):
+            request = held.body.request
+            if request.requester == requester and wei_of(request.reserve) > amount:
+                self._jobs.drop(Hash(held.body.bid.request_id))
+                reason = RejectionReason.ESCROW_TOO_LOW.code
+                self._record(
+                    "request_refused", request=held.body.bid.request_id.hex(), reason=reason
+                )
 
     def _settled(self, event: happened.BatchSettled) -> None:
         if self.state.ledger is not None and event.sequence <= self.state.ledger.sequence:
