@@ -34,7 +34,7 @@ from node.health import Health
 from node.ingress import Ingress
 from node.ingress_checks import Horizon
 from node.keys import NodeKeys, load_keys, read_password
-from node.metrics import Metrics
+from node.metrics import Metrics, NetworkCollector
 from node.net import HelloInfo, NetConfig, NetError, run_network
 from node.onchain.epochs import EpochKeeper
 from node.onchain.journal import ChainJournal
@@ -49,6 +49,7 @@ from node.services.intake import take_frames
 from node.services.private_inputs import PrivateInputs
 from node.services.proving import ProvingService
 from node.services.reports import ReportService
+from node.services.rounds import RoundTimer
 from node.services.settling import SettlingService
 from node.store import Store
 from node.system_clock import SystemClock
@@ -211,6 +212,8 @@ class _Node:
                 run_network, net_config, identity.keys.peer_seed, hello, self.inputs.on_blob
             )
             self.inputs.connect(self.submit, self.network)
+            self.metrics.registry.register(NetworkCollector(self.network.counters.snapshot))
+            self.metrics.peers_connected.set_function(lambda: len(self.network.connected()))
             watcher = self._watcher()
             async with trio.open_nursery() as commitments:
                 proving = ProvingService(
@@ -351,8 +354,12 @@ class _Node:
         settling: SettlingService,
     ) -> None:
         """Say who performs which effect; the driver itself performs Publish and Decided."""
+        timer = RoundTimer(self.metrics)
 
         async def broadcast(effect: wanted.Broadcast) -> None:
+            if effect.envelope.sender == self.identity.operator:
+                kind = Kind(effect.envelope.kind).name.lower()
+                self.metrics.statements_sent.labels(kind).inc()
             await self.network.broadcast(encode(effect.envelope), effect.reliable)
 
         async def send(effect: wanted.SendTo) -> None:
@@ -376,10 +383,11 @@ class _Node:
         async def watch_escrow(effect: wanted.WatchEscrow) -> None:
             watcher.watch_escrow(effect.requester)
 
-        async def decided(_effect: wanted.Decided) -> None:
-            self.metrics.rounds_decided.inc()
+        async def decided(effect: wanted.Decided) -> None:
+            log.info("round decided", round=effect.record.value.round)
 
         async def record(effect: wanted.Record) -> None:
+            timer.note(effect)
             log.debug(effect.event, **dict(effect.fields))
 
         self.handlers.update(

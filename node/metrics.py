@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 ROUND_BUCKETS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2.5, 4.0, 8.0, 16.0)
 PROVE_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 60.0, 300.0)
+
+NETWORK_COUNTS: Final = {
+    "frames_in": "Frames received, by transport",
+    "frames_out": "Frames sent, by transport",
+    "bytes_in": "Bytes received, by transport",
+    "bytes_out": "Bytes sent, by transport",
+    "drops": "Frames and streams dropped, by reason",
+    "refused": "Connections refused, by reason",
+    "penalties": "Points charged in the peer ledger, by reason",
+    "faults": "Exceptions inside the peer-to-peer library that a guard caught, by type",
+}
+"""What the network adapter counts, as provernet_network_<name>_total."""
+
+
+class NetworkCollector(Collector):
+    """Shows the network adapter's own counts."""
+
+    def __init__(self, snapshot: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterable[Metric]:
+        """One family for each name of NETWORK_COUNTS."""
+        counts = self._snapshot()
+        for name, text in NETWORK_COUNTS.items():
+            family = CounterMetricFamily(f"provernet_network_{name}", text, labels=["by"])
+            for label, value in sorted(counts.get(name, {}).items()):
+                family.add_metric([label], value)
+            yield family
 
 
 class Metrics:
@@ -22,19 +55,13 @@ class Metrics:
         )
         self.frames_accepted = Counter(
             "provernet_frames_accepted_total",
-            "Frames from peers that reached the replica, by message kind",
-            ["kind"],
+            "Frames from peers that reached the replica, by transport",
+            ["via"],
             registry=r,
         )
-        self.inputs_dropped = Counter(
-            "provernet_inputs_dropped_total",
-            "Inputs dropped because a bounded queue was full, by queue",
-            ["queue"],
-            registry=r,
-        )
-        self.statements_signed = Counter(
-            "provernet_statements_signed_total",
-            "Statements this node signed, by message kind",
+        self.statements_sent = Counter(
+            "provernet_statements_sent_total",
+            "Own statements broadcast, repeats included, by message kind",
             ["kind"],
             registry=r,
         )
