@@ -175,7 +175,7 @@ class Cluster:
                 raise first from None
         if failing:
             told = "; ".join(f"{name}: {why}" for name, why in sorted(failing.items()))
-            raise DevnetError(f"not ready after {deadline_s:.0f} s: {told}; logs in {self.folder}")
+            raise DevnetError(f"not ready after {deadline_s:.0f} s: {told}; see their logs")
 
     async def stop_all(self) -> None:
         """Stop every node at once."""
@@ -333,4 +333,4 @@ def _why_it_ended(node: ClusterNode, status: int) -> DevnetError:
     last = lines[-1] if lines else "it printed nothing"
     kind = PortTakenError if status == ExitCode.PORT_IN_USE else DevnetError
     text = f"{node.files.name} ended with status {status} while starting: {last}"
-    return kind(f"{text}; see {node.files.log}")
+    return kind(f"{text}; see its log")

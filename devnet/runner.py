@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 PROGRAM: Final = "solvency"
 MAX_FEE: Final = 10**17
 """Wei of the fee token; far above the posted price of a hundred segments."""
+FAILED_LOGS: Final = ROOT / ".artifacts" / "failed-scenario"
 _DRAW: Final = ROOT / "examples" / "solvency" / "draw.py"
 _SCENARIOS: Final = Path(__file__).parent / "scenarios"
 _LOOK_S: Final = 0.02
@@ -80,16 +82,32 @@ async def run_scenario(scenario: Scenario, progress: Progress) -> list[Outcome]:
         DevnetError, ChainError, NodeError, BackendError: it could not be run to its end.
     """
     outcomes = []
-    with tempfile.TemporaryDirectory(prefix="provernet-") as folder:
-        books = draw_books(Path(folder), scenario)
-        async with run_cluster(scenario.cluster, Path(folder) / "devnet", progress.say) as cluster:
-            consumer = Consumer(cluster.client, cluster.deployment)
-            await consumer.add_reserves(books.total)
-            for act in scenario.acts:
-                if len(scenario.acts) > 1:
-                    progress.say(f"--- {act.name}")
-                outcomes.append(await _run_act(act, scenario, cluster, consumer, books, progress))
+    with tempfile.TemporaryDirectory(prefix="provernet-") as name:
+        folder = Path(name)
+        books = draw_books(folder, scenario)
+        try:
+            async with run_cluster(scenario.cluster, folder, progress.say) as cluster:
+                consumer = Consumer(cluster.client, cluster.deployment)
+                await consumer.add_reserves(books.total)
+                for act in scenario.acts:
+                    if len(scenario.acts) > 1:
+                        progress.say(f"--- {act.name}")
+                    outcome = await _run_act(act, scenario, cluster, consumer, books, progress)
+                    outcomes.append(outcome)
+        except Exception:
+            progress.say(f"the logs of what failed are in {_keep_logs(folder)}")
+            raise
     return outcomes
+
+
+def _keep_logs(folder: Path) -> Path:
+    """Copy the logs out of a folder that is about to go, over those of the last failure."""
+    shutil.rmtree(FAILED_LOGS, ignore_errors=True)
+    FAILED_LOGS.mkdir(parents=True)
+    for log in (*folder.glob("*.log"), *folder.glob("node-*/node.log")):
+        name = log.name if log.parent == folder else f"{log.parent.name}.log"
+        shutil.copy(log, FAILED_LOGS / name)
+    return FAILED_LOGS
 
 
 def draw_books(folder: Path, scenario: Scenario) -> _Books:
