@@ -135,7 +135,7 @@ def load_config(path: Path, flags: Mapping[str, object] | None = None) -> NodeCo
         raise ConfigError(f"there is no configuration file {path}", "give --config FILE")
     try:
         config = _FromFile(**(flags or {}))  # type: ignore[arg-type]
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise ConfigError(f"can not read {path}: {exc}", "mend the file") from exc
     except ValidationError as exc:
         first = exc.errors()[0]

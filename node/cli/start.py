@@ -15,15 +15,18 @@ RECURSION_LIMIT: Final = 1_000
 
 def start(config: ConfigFile) -> None:
     """Run one operator node; stop it with Ctrl-C or SIGTERM, which drains it first."""
-    # Imported here: the network and proving libraries take a second that other verbs need not pay.
-    from node.app import run_node  # noqa: PLC0415
+    # Imported here: the network and proving libraries take a second that other verbs, and a bad
+    # configuration, need not pay.
     from node.config import load_config  # noqa: PLC0415
     from node.log import setup_logging  # noqa: PLC0415
 
-    # py_ecc, which libp2p imports, lifts the limit so far that nested JSON overflows the stack.
-    sys.setrecursionlimit(RECURSION_LIMIT)
     settings = load_config(config)
     setup_logging(settings.log.format, settings.log.level)
+
+    from node.app import run_node  # noqa: PLC0415
+
+    # py_ecc, which libp2p imports, lifts the limit so far that nested JSON overflows the stack.
+    sys.setrecursionlimit(RECURSION_LIMIT)
     try:
         trio.run(run_node, settings)
     except BackendError as exc:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -224,6 +226,7 @@ CONFIG = {
     "missing": None,
     "no TOML": "data_dir = [",
     "binary": b"\xff\xfe",
+    "deep": "data_dir = " + "[" * 9_000,
     "empty": "",
     "an unknown key": 'data_dir = "d"\nkeys_dir = "k"\nnonsense = 1\n[chain]\nrpc_url = "u"\n'
     'deployment = "d"\n[proving]\nprograms = "p"\n',
@@ -285,20 +288,41 @@ def test_help_names_every_verb(cli):
         assert f" {verb} " in ran.out
 
 
-def test_the_module_and_the_console_script_are_one_program(tmp_path):
-    script = "import sys; from node.cli import main; main()"
+def started(*command, **options):
+    return subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+        **options,
+    )
+
+
+def test_the_module_and_both_console_scripts_are_one_program(tmp_path):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert set(project["scripts"]) == {"node", "provernet"}
+    (entry,) = set(project["scripts"].values())
+    module, function = entry.split(":")
+    script = f"from {module} import {function}; {function}()"
     for command in (["-m", "node"], ["-c", script]):
-        done = subprocess.run(
-            [sys.executable, *command, "verify", str(tmp_path)],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == ExitCode.BAD_INPUT
+        done = started(*command, "verify", tmp_path, stdout=subprocess.PIPE)
+        assert (done.returncode, done.stdout) == (ExitCode.BAD_INPUT, "")
         assert done.stderr.startswith("error: ")
-        assert "Traceback" not in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_leaves_early_is_no_error(keys, unbuffered):
+    reading, writing = os.pipe()
+    os.close(reading)
+    environ = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    try:
+        done = started("-m", "node", "keys", "list", keys, stdout=writing, env=environ)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, "")
 
 
 def test_exit_codes_are_distinct():
