@@ -39,7 +39,7 @@ __all__ = ["Report", "Step", "load_bundle", "save_bundle", "verify_bundle"]
 
 REQUEST_FILE: Final = "request.json"
 PROOFS: Final = "proofs"
-_PARTS: Final = (
+PARTS: Final = (
     "manifest",
     "verifying_keys",
     "result",
@@ -48,6 +48,7 @@ _PARTS: Final = (
     "certificate",
     "operator_table",
 )
+"""Parts of a bundle that are one file each, named as in the API."""
 _MAX_FILE: Final = 4 << 20
 _MAX_PROOFS: Final = 999
 
@@ -128,7 +129,7 @@ def load_bundle(directory: Path) -> Json:
         "request": _hex(frame),
         "proofs": _load_proofs(directory / PROOFS),
     }
-    for part in _PARTS:
+    for part in PARTS:
         bundle[part] = _load(directory / f"{part}.json")
     try:
         decode_bundle(read_document(bundle))
@@ -166,7 +167,7 @@ def _files(document: BundleDocument, held: Bundle) -> dict[str, Any]:
             bid_signature=_hex(envelope.signature),
         )
     }
-    for part in _PARTS:
+    for part in PARTS:
         files[f"{part}.json"] = getattr(document, part)
     for place, proof in enumerate(document.proofs):
         files[f"{PROOFS}/{place:03}.json"] = proof
@@ -208,7 +209,7 @@ def _require_own(directory: Path, request_id: str) -> None:
     foreign = InputError(f"{directory} is not empty", "choose another folder")
     if not directory.is_dir():
         raise InputError(f"{directory} is no folder", "choose another path")
-    known = {REQUEST_FILE, PROOFS, *(f"{part}.json" for part in _PARTS)}
+    known = {REQUEST_FILE, PROOFS, *(f"{part}.json" for part in PARTS)}
     names = {entry.name for entry in directory.iterdir()}
     if not names:
         return

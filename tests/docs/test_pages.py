@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from node.cli.app import run
+from node.client.bundle import PARTS
+from node.client.verification import STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -63,6 +65,15 @@ def test_every_test_that_the_security_page_names_exists():
     there = set(re.findall(r"def (test_\w+)", python))
     there |= set(re.findall(r"function (\w+)", solidity))
     assert sorted(named - there) == []
+
+
+def test_the_page_on_proofs_names_every_step_and_file():
+    page = (ROOT / "docs/proofs.md").read_text()
+    for name in (
+        *STEPS,
+        *(f"`{part}`" for part in ("request.json", *(f"{p}.json" for p in PARTS))),
+    ):
+        assert f"| {name} |" in page, name
 
 
 def test_every_folder_of_the_source_is_on_the_architecture_page():
