@@ -70,24 +70,23 @@ def announce(turn: Turn) -> None:
     state = turn.state
     if state.phase is Phase.DECIDED:
         return
-    pending = turn.app.pending()
     idle = state.phase is Phase.IDLE
     told = any(own.kind == Kind.STATUS for own in state.said.values())
-    if told or (idle and not pending):
+    if told or (idle and not turn.pending):
         return
     if idle:
         state.resend_ms = turn.now_ms + turn.ctx.params.resend_ms
-    _say_status(turn, pending)
+    _say_status(turn)
 
 
-def _say_status(turn: Turn, pending: bool) -> None:
+def _say_status(turn: Turn) -> None:
     state = turn.state
     body = Status(
         epoch=state.epoch,
         round=state.round,
         view=state.view,
         operator=turn.ctx.me,
-        pending=pending,
+        pending=turn.pending,
         prepare=state.valid,
         lock=state.lock,
     )
@@ -176,7 +175,7 @@ def resend(turn: Turn) -> None:
         return
     state.resend_ms = turn.now_ms + turn.ctx.params.resend_ms
     if state.lock is not None and state.phase is not Phase.DECIDED:
-        _say_status(turn, turn.app.pending())
+        _say_status(turn)
     turn.repeat()
 
 
@@ -196,8 +195,9 @@ def busy(turn: Turn) -> bool:
     state = turn.state
     if state.phase is Phase.DECIDED:
         return False
-    waiting = state.catch_up or state.asked or turn.app.pending()
-    return state.phase is not Phase.IDLE or bool(waiting)
+    if state.phase is not Phase.IDLE:
+        return True
+    return bool(state.catch_up) or bool(state.asked) or turn.pending
 
 
 def _note_ahead(turn: Turn, sender: bytes) -> None:

@@ -30,6 +30,7 @@ class Turn:
     ctx: RoundContext
     now_ms: int
     effects: list[Effect] = field(default_factory=list)
+    _pending: bool | None = None
 
     @property
     def view_start_ms(self) -> int:
@@ -40,6 +41,13 @@ class Turn:
     def settle_ms(self) -> int:
         """Gossip bound plus clock bound: what one node said, every other one has heard by then."""
         return self.ctx.params.gossip_bound_ms + self.ctx.params.clock_bound_ms
+
+    @property
+    def pending(self) -> bool:
+        """Whether the application has something pending; asked at most once a step."""
+        if self._pending is None:
+            self._pending = self.app.pending()
+        return self._pending
 
     def leader_of(self, view: int) -> Address:
         """Gateway of a view."""

@@ -1,4 +1,4 @@
-"""`python -m tests.sim --seeds N --start M [--json]`: runs a range of seeds, exit 1 on failures."""
+"""`python -m tests.sim --seeds N --start M [--toy] [--json]`: runs a range of seeds, exit 1 on failures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import asdict
 
+from tests.sim.market import run_market_seed
 from tests.sim.run import run_seed
 
 SHOWN = 60
@@ -18,11 +19,15 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=200, help="how many seeds")
     parser.add_argument("--start", type=int, default=0, help="the first seed")
     parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument("--toy", action="store_true", help="the toy application only; quicker")
     options = parser.parse_args()
     failed = 0
     began = time.monotonic()
     for done, seed in enumerate(range(options.start, options.start + options.seeds), 1):
+        # The same seed over the toy, then over the whole replica: the first failure is told.
         result = run_seed(seed)
+        if result.failure is None and not options.toy:
+            result = run_market_seed(seed)
         failed += result.failure is not None
         if options.json:
             print(json.dumps(asdict(result)), flush=True)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from protocol import codec
 from protocol.eip712 import Domain, signed_digest, vote_digest
 from protocol.errors import Rejection
-from protocol.messages import Batches, Certificate, Envelope, Kind, Proposal, Status, Timeout
+from protocol.messages import (
+    Batches,
+    Bodies,
+    Certificate,
+    Envelope,
+    Kind,
+    Proposal,
+    Status,
+    Timeout,
+)
 from protocol.rotation import OperatorTable
 from tests.sim.crypto import HashCrypto
 
@@ -46,7 +55,8 @@ class Ingress:
             signed = signed_digest(self.domain, envelope)
             if self.crypto.recover(signed, envelope.signature) != envelope.sender:
                 return False
-        return all(self._certificate(held) for held in _certificates(envelope))
+        inner = [self.admit(frame) for frame in _inner_frames(envelope)]
+        return None not in inner and all(map(self._certificate, _certificates(envelope)))
 
     def _certificate(self, held: Certificate) -> bool:
         if held.kind != Kind.COMMIT:
@@ -61,6 +71,16 @@ class Ingress:
         return self.table.quorum(sum(row.weight for row in signers)) and (
             self.crypto.verify_aggregate(keys, held.digest, held.signature)
         )
+
+
+def _inner_frames(envelope: Envelope) -> list[bytes]:
+    match envelope.body:
+        case Bodies(envelopes=frames):
+            return list(frames)
+        case Batches(rounds=rounds):
+            return [frame for record in rounds for frame in record.envelopes]
+        case _:
+            return []
 
 
 def _certificates(envelope: Envelope) -> list[Certificate]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
+from typing import Protocol, cast
 
 import msgspec
 
@@ -20,8 +21,9 @@ from protocol.messages import (
     Value,
     Vote,
 )
+from protocol.round import RoundContext, RoundState
 from protocol.rounds.lists import sets_of
-from tests.sim.toy import ToyMachine
+from protocol.types import Address
 from tests.sim.world import Shell, World, signed_envelope
 
 HABITS = ("mute", "split", "double_vote", "stale", "selective", "wrap", "two_lists", "hoard")
@@ -94,7 +96,7 @@ class Mischief:
 
     def _leads(self, world: World, shell: Shell) -> bool:
         """Tell whether one of the colluders is gateway of the view that this one is in."""
-        leader = _toy(shell).round.gateway
+        leader = _own(shell).round.gateway
         return any(leader == node.machine.address for node in world.nodes if not node.honest)
 
     def _two_lists(self, world: World, shell: Shell, body: BidList) -> list[Envelope]:
@@ -114,7 +116,7 @@ class Mischief:
 
     def _wrap(self, world: World, shell: Shell) -> None:
         """Pass PREPAREs, and their certificate, off as COMMITs of somebody else."""
-        machine = _toy(shell)
+        machine = _own(shell)
         state = machine.round
         for view, tally in state.prepares.items():
             for sender, ballot in tally.items():
@@ -143,7 +145,7 @@ def replace_proposal(body: Proposal, value: Value) -> Proposal:
 
 def _other_value(shell: Shell, rng: Random) -> Value | None:
     """A valid fresh Value out of another choice of the lists that this node holds."""
-    machine = _toy(shell)
+    machine = _own(shell)
     state, ctx = machine.round, machine.ctx
     choice = dict(state.first_lists)
     for list_id, signed in state.lists.items():
@@ -174,6 +176,16 @@ def _sign(world: World, shell: Shell, kind: Kind, body) -> Envelope:  # type: ig
     return signed_envelope(shell.machine.address, kind, body, signed)
 
 
-def _toy(shell: Shell) -> ToyMachine:
-    assert isinstance(shell.machine, ToyMachine)
-    return shell.machine
+class Agreeing(Protocol):
+    """What a faulty operator looks up in its own, honest machine."""
+
+    address: Address
+
+    @property
+    def round(self) -> RoundState: ...
+    @property
+    def ctx(self) -> RoundContext: ...
+
+
+def _own(shell: Shell) -> Agreeing:
+    return cast(Agreeing, shell.machine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from random import Random
+from typing import cast
 
 from eth_hash.auto import keccak
 
@@ -18,7 +19,7 @@ from protocol.round import context
 from protocol.types import Address, Hash
 from tests.sim.crypto import HashCrypto, address_of, bls_key_of
 from tests.sim.ingress import Ingress
-from tests.sim.mischief import HABITS, Mischief
+from tests.sim.mischief import HABITS, Agreeing, Mischief
 from tests.sim.toy import CheckItem, ToyMachine
 from tests.sim.world import Links, Shell, ViolationError, World, signed_envelope
 
@@ -27,7 +28,7 @@ VIEW_MS = PARAMS.view_ms
 LIVENESS_VIEWS = 16
 """After the network is good and the last id is known: views until everything is decided."""
 QUIET_VIEWS = 8
-"""Then: views until nobody says anything any more."""
+"""Then: views until nobody says anything any more, and so many more of silence."""
 DOMAIN = Domain(31337, Address(b"\x11" * 20))
 
 
@@ -116,10 +117,10 @@ class Run:
         habits = frozenset(habit for habit in HABITS if rng.random() < 0.6)
         self.mischief = Mischief(habits, rng)
         self.world = World(
-            toy_shells(self.table, self.ingress, self.faulty),
+            self._shells(),
             self.ingress,
             rng,
-            outside=answer_checks,
+            outside=self._outside,
             watch=self._watch,
             interfere=self.mischief,
         )
@@ -130,6 +131,12 @@ class Run:
         self.locked: dict[int, bytes] = {}
         self.storm: dict[tuple[int, int, int, int], bool] = {}
         self.last_item_ms = 0
+
+    def _shells(self) -> list[Shell]:
+        return toy_shells(self.table, self.ingress, self.faulty)
+
+    def _outside(self, world: World, shell: Shell, effect: object) -> None:
+        answer_checks(world, shell, effect)
 
     def honest(self) -> list[Shell]:
         return [shell for shell in self.world.nodes if shell.honest]
@@ -236,9 +243,7 @@ class Run:
 
     def _watch(self, shell: Shell) -> None:
         """A LockCert decides: no two of one round may name different Values."""
-        machine = shell.machine
-        assert isinstance(machine, ToyMachine)
-        lock = machine.round.lock
+        lock = cast(Agreeing, shell.machine).round.lock
         if lock is not None and self.locked.setdefault(lock.round, lock.value) != lock.value:
             raise ViolationError(f"fork: two Values of round {lock.round} have a LockCert")
 
@@ -293,7 +298,9 @@ class Run:
 
     def _until_quiet(self) -> None:
         self.world.run(self.world.now_ms + QUIET_VIEWS * VIEW_MS)
-        if not self.world.quiet and not self.faulty:
+        sent = self.world.sent
+        self.world.run(self.world.now_ms + QUIET_VIEWS * VIEW_MS)
+        if self.world.sent > sent and not self.faulty:
             raise ViolationError("the idle network is not silent")
 
     def _judge(self) -> None:
@@ -304,6 +311,9 @@ class Run:
                 raise ViolationError(f"fork: node {index} decided something else")
             if len(history) != len(longest):
                 raise ViolationError(f"node {index} stopped at round {len(history)}")
+        self._judge_state()
+
+    def _judge_state(self) -> None:
         apps = []
         for shell in self.honest():
             machine = shell.machine

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from eth_hash.auto import keccak
 
 from protocol import round as round_module
-from protocol.messages import Certificate, Envelope, Kind, Vote
+from protocol.application import ReplicaApplication
+from protocol.messages import Certificate, Envelope, Kind, Value, Vote
 from protocol.rotation import OperatorTable, gateway
 from protocol.rounds import presence, proposals, votes
+from protocol.rounds.context import Missing
 from protocol.rounds.phases import ATTEMPT, Move, Phase
 from protocol.rounds.turn import Turn, slot_of
+from protocol.types import Hash
+from tests.sim.market import run_market_seed
 from tests.sim.run import DOMAIN, Run, item_frame, run_seed
+from tests.sim.toy import ToyMachine
 
 SEEDS = 120
 
@@ -91,6 +97,24 @@ def test_never_proposing_a_certified_value_again_stalls(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(round_module, "propose", propose_afresh)
     assert any("in time" in failure for failure in failures())
+
+
+def test_nodes_that_compute_different_batches_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = ReplicaApplication.execute
+
+    def execute(self: ReplicaApplication, value: Value) -> Hash | Missing:
+        batch = honest(self, value)
+        return batch if isinstance(batch, Missing) or self.me[0] % 2 else Hash(keccak(batch))
+
+    monkeypatch.setattr(ReplicaApplication, "execute", execute)
+    assert any("two batches" in (run_market_seed(seed).failure or "") for seed in range(5))
+
+
+def test_a_machine_that_wants_to_be_woken_for_ever_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ToyMachine, "next_deadline_ms", lambda machine: 0)
+    assert "for ever" in failures()[0]
 
 
 def lock_fork_schedule(seed: int) -> Run | None:

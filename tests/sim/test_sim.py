@@ -11,6 +11,7 @@ import pytest
 from protocol.inputs import Received
 from protocol.messages import Kind
 from protocol.round import Phase
+from tests.sim.market import run_market_seed
 from tests.sim.run import DOMAIN, VIEW_MS, Run, item_frame, run_seed
 from tests.sim.toy import ToyMachine
 
@@ -21,6 +22,14 @@ BLOCK = 20
 def test_seeds(start: int) -> None:
     for seed in range(start, start + BLOCK):
         result = run_seed(seed)
+        tail = "\n".join(result.trace[-40:])
+        assert result.failure is None, f"seed {seed} ({result.faults}): {result.failure}\n{tail}"
+
+
+@pytest.mark.parametrize("start", range(0, 40, BLOCK))
+def test_seeds_over_the_whole_replica(start: int) -> None:
+    for seed in range(start, start + BLOCK):
+        result = run_market_seed(seed)
         tail = "\n".join(result.trace[-40:])
         assert result.failure is None, f"seed {seed} ({result.faults}): {result.failure}\n{tail}"
 
@@ -103,7 +112,7 @@ def test_a_node_killed_after_any_effect_goes_on_where_it_was() -> None:
 
 
 def test_the_command_ends_with_a_count() -> None:
-    command = [sys.executable, "-m", "tests.sim", "--seeds", "3", "--start", "7"]
+    command = [sys.executable, "-m", "tests.sim", "--seeds", "3", "--start", "7", "--toy"]
     plain = subprocess.run(command, capture_output=True, text=True, check=True)
     assert plain.stdout.splitlines()[-1] == "3 passed, 0 failed"
     lines = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)

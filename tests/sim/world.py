@@ -33,6 +33,8 @@ from tests.sim.ingress import BLS_KINDS, Ingress
 
 SERVED_AT_ONCE = 8
 TRACE = 400
+MAX_SPINS = 50
+"""Wakes of one node at one time, with nothing in between: more would be a busy loop."""
 
 
 class ViolationError(AssertionError):
@@ -126,6 +128,8 @@ class World:
         self.records: list[tuple[int, Record]] = []
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._serial = 0
+        self._woken = (0, 0)
+        self._spins = 0
 
     # ------------------------------------------------------------------ time
 
@@ -269,6 +273,10 @@ class World:
             if shell.machine is not machine or shell.wake_ms != at or not shell.alive:
                 return
             shell.wake_ms = None
+            self._spins = self._spins + 1 if self._woken == (at, shell.index) else 0
+            self._woken = (at, shell.index)
+            if self._spins > MAX_SPINS:
+                raise ViolationError(f"node {shell.index} wants to be woken at once, for ever")
             wanted = machine.next_deadline_ms()
             if wanted is not None and wanted <= self.clock(shell):
                 self.deliver(shell.index, Tick())

@@ -1,0 +1,297 @@
+"""The whole replica in the world: requests, provers, and a chain that takes each batch once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from eth_hash.auto import keccak
+
+from protocol import codec
+from protocol.claims import CombineValues, SegmentValues, encode_combine, encode_segment
+from protocol.claims import segment_hash_list as hash_list
+from protocol.effects import (
+    CheckProof,
+    Decided,
+    Effect,
+    StartProving,
+    SubmitBatch,
+    WatchEscrow,
+)
+from protocol.eip712 import batch_digest, body_digest, digest, value_digest
+from protocol.inputs import (
+    AnyInput,
+    AskPolicy,
+    BatchSettled,
+    ClockJudged,
+    EscrowBalance,
+    InputHeld,
+    ProgramRegistered,
+    ProofChecked,
+    Proved,
+    SettleFailed,
+    TableOpened,
+)
+from protocol.job import Stage
+from protocol.messages import BuyBid, Kind, ProofRequest, RequestBody
+from protocol.replica import Replica, Setup
+from protocol.round import RoundContext, RoundState
+from protocol.types import Address, Hash
+from tests.sim.crypto import HashCrypto, address_of, session_sign
+from tests.sim.run import DOMAIN, PARAMS, VIEW_MS, Result, Run
+from tests.sim.world import Shell, ViolationError, World, signed_envelope
+
+PROGRAM, CLASS = keccak(b"program"), keccak(b"class")
+PRICE = PARAMS.initial_price_wei
+ESCROW = 10_000 * PRICE
+LAST_REQUEST_VIEWS = 24
+"""Views that a request handed in after the network is good has, and within which it is settled."""
+
+
+class ReplicaPort:
+    """A `Replica` as a `NodePort`; remembers what it decided across restarts by its effects."""
+
+    def __init__(self, me: Address, kept: dict[int, tuple[bytes, bytes]]) -> None:
+        self.address = me
+        self.setup = Setup(me, DOMAIN, PARAMS, 0, bytes(me) + bytes(12), HashCrypto())
+        self.replica = Replica(self.setup)
+        self.kept = kept
+
+    @property
+    def round(self) -> RoundState:
+        assert self.replica.state.round is not None
+        return self.replica.state.round
+
+    @property
+    def ctx(self) -> RoundContext:
+        return self.replica._context()
+
+    def step(self, event: AnyInput, now_ms: int) -> Sequence[object]:
+        return self._note(self.replica.step(event, now_ms))
+
+    def resume(self, now_ms: int) -> Sequence[object]:
+        return self._note(self.replica.resume(now_ms))
+
+    def next_deadline_ms(self) -> int | None:
+        return self.replica.next_deadline_ms()
+
+    def snapshot(self) -> bytes:
+        return self.replica.snapshot()
+
+    def restore(self, raw: bytes) -> None:
+        self.replica = Replica.restore(self.setup, raw)
+
+    def decisions(self) -> list[tuple[bytes, bytes]]:
+        return [self.kept[number] for number in sorted(self.kept)]
+
+    def _note(self, effects: list[Effect]) -> list[Effect]:
+        for effect in effects:
+            if isinstance(effect, Decided):
+                record = effect.record
+                pair = (value_digest(DOMAIN, record.value), record.certificate.digest)
+                if self.kept.setdefault(record.value.round, pair) != pair:
+                    raise ViolationError(f"round {record.value.round} decided twice otherwise")
+        return effects
+
+
+@dataclass
+class Chain:
+    """The market's contract: one batch per sequence, each on the one before."""
+
+    root: bytes = bytes(32)
+    sequence: int = 0
+    log: list[BatchSettled] = field(default_factory=list)
+    debits: dict[bytes, int] = field(default_factory=dict)
+
+    def settle(self, batch: SubmitBatch) -> BatchSettled | None:
+        """The event of a batch that is accepted; None: reverted."""
+        header = batch.header
+        if batch.certificate.digest != batch_digest(DOMAIN, header):
+            raise ViolationError("a certificate of another batch is submitted")
+        if header.sequence != self.sequence + 1 or header.parent != self.root:
+            return None
+        if keccak(batch.debits) != header.debits_hash:
+            raise ViolationError("debits that the header does not name are submitted")
+        for start in range(0, len(batch.debits), 32):
+            owner = batch.debits[start : start + 20]
+            amount = int.from_bytes(batch.debits[start + 20 : start + 32], "big")
+            self.debits[owner] = self.debits.get(owner, 0) + amount
+        if any(amount > ESCROW for amount in self.debits.values()):
+            raise ViolationError("more is debited than the escrow holds")
+        self.sequence, self.root = header.sequence, header.root
+        self.log.append(BatchSettled(self.sequence, self.root, keccak(header.root), 100_000))
+        return self.log[-1]
+
+
+class MarketRun(Run):
+    """A run of the replica; the same faults, another load, and money to count."""
+
+    def __init__(self, seed: int) -> None:
+        self.chain = Chain()
+        self.requests: dict[bytes, int] = {}
+        """Request id -> when it was handed in."""
+        self.bodies: dict[bytes, bytes] = {}
+        self.inputs: set[tuple[int, bytes, int]] = set()
+        self.owner = address_of("owner")
+        super().__init__(seed)
+
+    def _shells(self) -> list[Shell]:
+        shells = []
+        for place, row in enumerate(self.table.operators):
+            make = partial(ReplicaPort, Address(row.operator), {})
+            shells.append(Shell(place, make, honest=place not in self.faulty))
+        return shells
+
+    def _plan(self) -> None:
+        table = TableOpened(self.table.epoch, self.table.seed, self.table.operators)
+        for shell in self.world.nodes:
+            asks = AskPolicy(CLASS, 8, PRICE // self.rng.randint(1, 10))
+            program = ProgramRegistered(PROGRAM, CLASS, 8)
+            for event in (table, program, ClockJudged(True), asks):
+                self.world.deliver(shell.index, event)
+        super()._plan()
+
+    def _plan_item(self, at_ms: int) -> None:
+        self.last_item_ms = max(self.last_item_ms, at_ms)
+        self.world.at(at_ms, self._submit)
+
+    def _submit(self) -> None:
+        """An owner signs a request and hands it to one or more nodes; it keeps a copy."""
+        rng, now = self.rng, self.world.now_ms
+        slots = rng.randint(2, 4)
+        fee = (slots * PRICE * rng.randint(1, 3)).to_bytes(32, "big")
+        request = ProofRequest(
+            program_id=PROGRAM,
+            requester=self.owner,
+            input_hashes=tuple(keccak(rng.randbytes(4)) for _ in range(slots)),
+            copies=1,
+            reserve=fee,
+            issued_at=now // 1_000,
+            deadline_view=now // VIEW_MS + LAST_REQUEST_VIEWS,
+            allowlist=(),
+            salt=rng.randbytes(32),
+        )
+        request_id = digest(DOMAIN, request)
+        bid = BuyBid(request_id, fee, rng.randbytes(32))
+        body = RequestBody(request, session_sign(self.owner, request_id), bid)
+        signed = body_digest(DOMAIN, Kind.REQUEST, body)
+        frame = codec.encode(signed_envelope(self.owner, Kind.REQUEST, body, signed))
+        self.requests[request_id] = now
+        self.bodies[request_id] = frame
+        for shell in self.honest():
+            if now >= self.gst_ms or rng.random() < 0.7:
+                self._hand_in(shell.index, frame, now + rng.randint(1, 80))
+
+    def _spread(self) -> None:
+        for frame in self.bodies.values():
+            for shell in self.honest():
+                self._hand_in(shell.index, frame, self.world.now_ms + self.rng.randint(1, 50))
+        for shell in self.world.nodes:
+            self._catch_up_with_chain(shell)
+
+    # ------------------------------------------------------------------ outside the machines
+
+    def _outside(self, world: World, shell: Shell, effect: object) -> None:
+        match effect:
+            case WatchEscrow(requester=owner):
+                left = ESCROW - self.chain.debits.get(owner, 0)
+                self._later(shell, EscrowBalance(owner, left), 30)
+            case StartProving(request_id=request_id, segment=segment):
+                self._later(shell, self._proof(shell, request_id, segment), 2_000)
+            case CheckProof(digest=proof):
+                self._later(shell, ProofChecked(proof, True, ""), 60)
+            case SubmitBatch():
+                self._later_settle(shell, effect)
+
+    def _later(self, shell: Shell, answer: AnyInput, within_ms: int) -> None:
+        machine = shell.machine
+
+        def deliver() -> None:
+            if shell.machine is machine:
+                self.world.deliver(shell.index, answer)
+
+        self.world.at(self.world.now_ms + self.rng.randint(1, within_ms), deliver)
+
+    def _later_settle(self, shell: Shell, batch: SubmitBatch) -> None:
+        def mined() -> None:
+            event = self.chain.settle(batch)
+            if event is None:
+                self._later(shell, SettleFailed(batch.header.sequence, "reverted"), 50)
+                return
+            for each in self.world.nodes:
+                self._later(each, event, 500)
+
+        self.world.at(self.world.now_ms + self.rng.randint(1, 1_000), mined)
+
+    def _proof(self, shell: Shell, request_id: Hash, segment: int) -> Proved:
+        job = self._replica(shell).state.jobs[request_id]
+        me, last = shell.machine.address, len(job.input_hashes) - 1
+        roots = [1 + place for place in range(last)]
+        if segment == last:
+            combined = CombineValues(request_id, me, 7, 1_000, hash_list(roots))
+            return Proved(request_id, segment, encode_combine(combined), b"proof")
+        values = SegmentValues(request_id, me, segment, 16, roots[segment])
+        return Proved(request_id, segment, encode_segment(values), b"proof")
+
+    def _watch(self, shell: Shell) -> None:
+        if self._replica(shell).state.round is None:
+            return
+        super()._watch(shell)
+        for request_id, job in self._replica(shell).state.jobs.items():
+            for place, segment in enumerate(job.segments):
+                mine = segment.operator == shell.machine.address and not segment.input_held
+                if mine and segment.stage is Stage.ASSIGNED:
+                    # The owner sends the private input, and again to whoever says it lacks it.
+                    key = (id(shell.machine), request_id, place)
+                    if key not in self.inputs:
+                        self.inputs.add(key)
+                        self._later(shell, InputHeld(request_id, place), 200)
+
+    def _revive(self, index: int) -> None:
+        super()._revive(index)
+        self._catch_up_with_chain(self.world.nodes[index])
+
+    def _catch_up_with_chain(self, shell: Shell) -> None:
+        """The event cursor goes on where it was: what was missed is read again."""
+        for event in self.chain.log:
+            self._later(shell, event, 200)
+
+    # ------------------------------------------------------------------ judgement
+
+    def _everything_decided(self) -> bool:
+        late = self.world.now_ms >= self.last_item_ms
+        return late and all(self._at_rest(shell) for shell in self.honest())
+
+    def _at_rest(self, shell: Shell) -> bool:
+        state = self._replica(shell).state
+        idle = state.ledger is not None and not state.ledger.open and not state.unsettled
+        known = state.ledger is not None and all(
+            request in state.ledger.closed for request in self._owed()
+        )
+        return idle and known and not state.jobs
+
+    def _owed(self) -> list[bytes]:
+        """Requests that the good network has to serve."""
+        return [request for request, at in self.requests.items() if at >= self.gst_ms]
+
+    def _judge_state(self) -> None:
+        ledgers = [self._replica(shell).state.ledger for shell in self.honest()]
+        if any(ledger != ledgers[0] for ledger in ledgers):
+            raise ViolationError("honest nodes differ in certified state")
+        ledger = ledgers[0]
+        assert ledger is not None
+        debited = sum(self.chain.debits.values())
+        if sum(ledger.credits.values()) + ledger.treasury != debited:
+            raise ViolationError("credits and treasury are not what was debited")
+        if self.chain.sequence != ledger.sequence:
+            raise ViolationError("the chain does not hold every batch")
+
+    def _replica(self, shell: Shell) -> Replica:
+        assert isinstance(shell.machine, ReplicaPort)
+        return shell.machine.replica
+
+
+def run_market_seed(seed: int) -> Result:
+    """Run one seed of the replica to its end."""
+    return MarketRun(seed).go()
