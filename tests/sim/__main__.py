@@ -1,4 +1,4 @@
-"""`python -m tests.sim --seeds N --start M [--toy] [--json]`: runs a range of seeds, exit 1 on failures."""
+"""`python -m tests.sim --seeds N --start M [--toy] [--json]`: runs seeds, exit 1 on failures."""
 
 from __future__ import annotations
 
