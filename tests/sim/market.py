@@ -39,14 +39,14 @@ from protocol.replica import Replica, Setup
 from protocol.round import RoundContext, RoundState
 from protocol.types import Address, Hash
 from tests.sim.crypto import HashCrypto, address_of, session_sign
-from tests.sim.run import DOMAIN, PARAMS, VIEW_MS, Result, Run
+from tests.sim.run import DOMAIN, LIVENESS_VIEWS, PARAMS, VIEW_MS, Result, Run
 from tests.sim.world import Shell, ViolationError, World, signed_envelope
 
 PROGRAM, CLASS = keccak(b"program"), keccak(b"class")
 PRICE = PARAMS.initial_price_wei
 ESCROW = 10_000 * PRICE
 LAST_REQUEST_VIEWS = 24
-"""Views that a request handed in after the network is good has, and within which it is settled."""
+"""Views that a request has from its submission to its deadline."""
 
 
 class ReplicaPort:
@@ -126,6 +126,9 @@ class Chain:
 
 class MarketRun(Run):
     """A run of the replica; the same faults, another load, and money to count."""
+
+    # A request that is never worth its price ends with its deadline: expired, nothing paid.
+    liveness_views = LAST_REQUEST_VIEWS + LIVENESS_VIEWS
 
     def __init__(self, seed: int) -> None:
         self.chain = Chain()
@@ -272,7 +275,7 @@ class MarketRun(Run):
         return idle and known and not state.jobs
 
     def _owed(self) -> list[bytes]:
-        """Requests that the good network has to serve."""
+        """Requests that the good network has to end, served or expired."""
         return [request for request, at in self.requests.items() if at >= self.gst_ms]
 
     def _judge_state(self) -> None:

@@ -102,6 +102,8 @@ def answer_checks(world: World, shell: Shell, effect: object) -> None:
 class Run:
     """Draws everything from the seed, runs it, and judges."""
 
+    liveness_views = LIVENESS_VIEWS
+
     def __init__(self, seed: int, table_type: type[OperatorTable] = OperatorTable) -> None:
         self.seed = seed
         self.rng = Random(seed)
@@ -281,7 +283,7 @@ class Run:
     # ------------------------------------------------------------------ judgement
 
     def _until_decided(self, result: Result) -> None:
-        limit = max(self.last_item_ms, self.gst_ms) + LIVENESS_VIEWS * VIEW_MS
+        limit = max(self.last_item_ms, self.gst_ms) + self.liveness_views * VIEW_MS
         self.world.run(limit, self._everything_decided)
         if not self._everything_decided():
             raise ViolationError("not everything that honest nodes hold was decided in time")
