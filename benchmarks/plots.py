@@ -1,0 +1,106 @@
+"""Two kinds of plot as small SVG text: stacked bars, and shares of samples below a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COLOURS: Final = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#999999")
+_WIDTH: Final = 760
+_LEFT: Final = 130
+_RIGHT: Final = 20
+_STYLE: Final = 'font-family="sans-serif" font-size="12"'
+
+
+def stacked_bars(title: str, bars: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> str:
+    """Horizontal bars in seconds; each is a name and its parts (name, milliseconds)."""
+    names = list(dict.fromkeys(name for _, parts in bars for name, _ in parts))
+    end_s = max(sum(ms for _, ms in parts) for _, parts in bars) / 1_000
+    step = _step(end_s)
+    scale = (_WIDTH - _LEFT - _RIGHT) / end_s
+    height = 34 * len(bars)
+    bottom = 40 + height
+    drawn = [_text(_LEFT, 20, title, bold=True)]
+    for row, (label, parts) in enumerate(bars):
+        y, x = 34 + 34 * row, float(_LEFT)
+        drawn.append(_text(_LEFT - 8, y + 17, label, anchor="end"))
+        for name, ms in parts:
+            width = ms / 1_000 * scale
+            colour = COLOURS[names.index(name) % len(COLOURS)]
+            drawn.append(
+                f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="24" fill="{colour}">'
+                f"<title>{name}: {ms:.0f} ms</title></rect>"
+            )
+            x += width
+    drawn += _axis(bottom, end_s, step, scale)
+    for place, name in enumerate(names):
+        x, y = _LEFT + 150 * (place % 4), bottom + 36 + 20 * (place // 4)
+        colour = COLOURS[place % len(COLOURS)]
+        drawn.append(f'<rect x="{x}" y="{y - 10}" width="12" height="12" fill="{colour}"/>')
+        drawn.append(_text(x + 18, y, name))
+    return _svg(drawn, bottom + 46 + 20 * ((len(names) - 1) // 4))
+
+
+def shares(title: str, series: Sequence[tuple[str, Sequence[float], float]]) -> str:
+    """Share of samples below a time; each series has samples and a target in milliseconds."""
+    end_s = max(max([*samples, target]) for _, samples, target in series) / 1_000 * 1.05
+    scale = (_WIDTH - _LEFT - _RIGHT) / end_s
+    top, bottom = 34, 234
+    drawn = [_text(_LEFT, 20, title, bold=True)]
+    for percent in (0, 50, 90, 100):
+        y = bottom - (bottom - top) * percent / 100
+        drawn.append(_text(_LEFT - 8, y + 4, f"{percent} %", anchor="end"))
+        drawn.append(_line(_LEFT, y, _WIDTH - _RIGHT, y, "#dddddd"))
+    for place, (name, samples, target) in enumerate(series):
+        colour = COLOURS[2 * place]
+        points = [f"{_LEFT},{bottom}"]
+        for count, ms in enumerate(sorted(samples), start=1):
+            x = _LEFT + ms / 1_000 * scale
+            for share in (count - 1, count):
+                y = bottom - (bottom - top) * share / len(samples)
+                points.append(f"{x:.1f},{y:.1f}")
+        drawn.append(
+            f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}"'
+            ' stroke-width="2"/>'
+        )
+        at, half = _LEFT + target / 1_000 * scale, (top + bottom) / 2
+        drawn.append(f'<circle cx="{at:.1f}" cy="{half}" r="5" fill="{colour}"/>')
+        label = f"{name} (dot: target of the median)"
+        drawn.append(
+            f'<rect x="{_LEFT + 260 * place}" y="{bottom + 28}" width="12" height="12"'
+            f' fill="{colour}"/>'
+        )
+        drawn.append(_text(_LEFT + 260 * place + 18, bottom + 38, label))
+    drawn += _axis(bottom, end_s, _step(end_s), scale)
+    return _svg(drawn, bottom + 50)
+
+
+def _axis(bottom: float, end_s: float, step: float, scale: float) -> list[str]:
+    drawn = [_line(_LEFT, bottom, _WIDTH - _RIGHT, bottom, "#333333")]
+    for number in range(int(end_s / step) + 1):
+        x = _LEFT + number * step * scale
+        drawn.append(_line(x, bottom, x, bottom + 4, "#333333"))
+        drawn.append(_text(x, bottom + 17, f"{number * step:g} s", anchor="middle"))
+    return drawn
+
+
+def _step(end_s: float) -> float:
+    """A round distance of ticks that gives at most ten of them."""
+    return next(step for step in (0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100) if end_s / step <= 10)
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
+    return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"/>'
+
+
+def _text(x: float, y: float, text: str, *, anchor: str = "start", bold: bool = False) -> str:
+    weight = ' font-weight="bold"' if bold else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{weight}>{text}</text>'
+
+
+def _svg(drawn: list[str], height: float) -> str:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:.0f}" {_STYLE}>'
+    ground = f'<rect width="{_WIDTH}" height="{height:.0f}" fill="#ffffff"/>'
+    return "\n".join([head, ground, *drawn, "</svg>"]) + "\n"

@@ -1,0 +1,324 @@
+"""Renders docs/benchmarks.md and its plots from the saved results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.plots import shares, stacked_bars
+from benchmarks.records import ROOT, saved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from benchmarks.records import Json
+
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+IMAGES: Final = ROOT / "docs" / "img"
+_STAGES: Final = {
+    "assigned": "the first round: from the request to its award",
+    "accepted": "inputs sealed, delivered, and accepted for every segment",
+    "proven": "all proofs made",
+    "verified": "all proofs verified by the node that was asked",
+    "certified": "the second round: outcome listed, voted, certified",
+    "settled": "the transaction, until its event is final",
+}
+_INTRO: Final = """\
+# Benchmarks
+
+Made by `make bench` (`python -m benchmarks`) from `benchmarks/results/*.json`; do not edit. One
+command, under ten minutes on two idle cores; `python -m benchmarks NAME ...` runs some of it, with
+`report` it only renders this page again. Figures are medians with their range in brackets. Ratios
+compare what ran in one run on one machine. Targets that are missed are marked so.
+"""
+
+
+def render() -> None:
+    """Write the page and its plots."""
+    IMAGES.mkdir(exist_ok=True)
+    parts = [_INTRO, *_machine()]
+    for name, section in (
+        ("path", _path),
+        ("assignment", _assignment),
+        ("gas", _gas),
+        ("idle", _idle),
+        ("micro", _micro),
+    ):
+        found = saved(name)
+        if found is not None:
+            parts += section(found)
+    PAGE.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+
+
+def _machine() -> list[str]:
+    rows = []
+    for name in ("path", "assignment", "idle", "micro"):
+        found = saved(name)
+        if found is not None:
+            place = found["machine"]
+            where = f"{place['processor']}, {place['cores']} cores, {place['memory_gib']} GiB"
+            sizes = found.get("sizes", {}).values()
+            busy = found.get("load_before", max([s["load_before"] for s in sizes], default=0))
+            software = f"{place['system']}, Python {place['python']}"
+            rows.append((name, place["date"], f"`{place['commit']}`", where, software, busy))
+    head = ("benchmark", "date", "commit", "machine", "system", "load before")
+    told = (
+        "*Load before* is the one-minute load average when a benchmark began: what other work the"
+        " machine had. On an idle machine it is near 0 for the first one."
+    )
+    return [*_table(head, rows), "", told, ""]
+
+
+def _path(found: Json) -> list[str]:
+    ratio = found["target_ratio"]
+    lines = [
+        "## Whole path: submit to settled",
+        "",
+        (
+            f"{found['accounts']} accounts, {found['proofs'] - 1} segments and the combining one,"
+            f" on {found['nodes']} nodes with one worker each. *Raw* is the same {found['proofs']}"
+            f" proofs, made and self-verified by one engine with {found['workers']} workers and"
+            " nothing around it, in the same run right before. *Cold*: workers start and load keys"
+            " within the time, on both sides. *Warm*: they are loaded; a node whose first"
+            " combining segment this is loads that circuit's key still. *Overhead* is (network -"
+            " raw) / raw."
+        ),
+        "",
+        f"Target: total <= {ratio} x raw + the two rounds, as measured on the same request.",
+        "",
+    ]
+    rows = [
+        (
+            kind,
+            _ms(part["raw_ms"]),
+            _ms(part["total_ms"]),
+            _ms(part["rounds_ms"]),
+            _ms(part["allowed_ms"]),
+            _plain(part["overhead"]),
+            _plain(part["without_rounds"]),
+            _verdict(part["total_ms"]["median"] <= part["allowed_ms"]["median"])
+            + f" ({part['met']} of {part['total_ms']['runs']} runs)",
+        )
+        for kind, part in _kinds(found)
+    ]
+    head = (
+        "",
+        "raw",
+        "network total",
+        "its two rounds",
+        "allowed",
+        "overhead",
+        "(total - rounds) / raw",
+        "target",
+    )
+    lines += [*_table(head, rows), "", "By stage:", ""]
+    stages = [
+        (name, told, *(_ms(part["stages_ms"][name]) for _, part in _kinds(found)))
+        for name, told in _STAGES.items()
+    ]
+    lines += _table(("up to", "what", *(kind for kind, _ in _kinds(found))), stages)
+    bars: list[tuple[str, list[tuple[str, float]]]] = []
+    for kind, part in _kinds(found):
+        bars.append((f"raw, {kind}", [("raw proving", part["raw_ms"]["median"])]))
+        bars.append((f"network, {kind}", [(n, part["stages_ms"][n]["median"]) for n in _STAGES]))
+    title = "Submit to settled, medians by stage"
+    (IMAGES / "path.svg").write_text(stacked_bars(title, bars), encoding="utf-8")
+    return [*lines, "", "![Submit to settled by stage](img/path.svg)", ""]
+
+
+def _assignment(found: Json) -> list[str]:
+    lines = [
+        "## Open to assignment of a round",
+        "",
+        (
+            "Requests of one segment, one after the other, at moments drawn uniformly over a view"
+            f" ({found['view_ms']} ms), handed to each node in turn. *From acceptance* counts from"
+            " when that node took the request in to when it saw the award; *from the opening* from"
+            " when any node opened the awarding round (or the request came, if later). Nobody"
+            " delivers inputs, so earlier requests expire meanwhile and take rounds of their own."
+        ),
+        "",
+    ]
+    rows = [_awards(nodes, part) for nodes, part in found["sizes"].items()]
+    head = (
+        "nodes",
+        "requests",
+        "p50 from acceptance",
+        "p90",
+        "range",
+        "p50 from the opening",
+        "p90",
+        "over one view",
+        "processor, all nodes, a round",
+        "target",
+    )
+    lines += [*_table(head, rows), "", "Where a node spends such a round (one attempt):", ""]
+    names = dict.fromkeys(n for part in found["sizes"].values() for n in part["round_split_ms"])
+    split = [
+        (
+            name,
+            *(
+                _ms(part["round_split_ms"][name]) if name in part["round_split_ms"] else ""
+                for part in found["sizes"].values()
+            ),
+        )
+        for name in names
+    ]
+    lines += _table(("part", *(f"{nodes} nodes" for nodes in found["sizes"])), split)
+    series = [
+        (f"{nodes} nodes", part["samples_ms"], part["target_ms"])
+        for nodes, part in found["sizes"].items()
+        if part["samples_ms"]
+    ]
+    plot = shares("Share of requests awarded within a time", series)
+    (IMAGES / "assignment.svg").write_text(plot, encoding="utf-8")
+    return [*lines, "", "![Share of requests awarded](img/assignment.svg)", ""]
+
+
+def _awards(nodes: str, part: Json) -> tuple[object, ...]:
+    wait, opening = part["assigned_ms"], part["from_opening_ms"]
+    target = f"p50 <= {part['target_ms']} ms: "
+    if wait is None:
+        return (nodes, part["requests"], *["-"] * 7, f"{target}**missed**, none was awarded")
+    verdict = _verdict(wait["median"] <= part["target_ms"])
+    lost = f"; {part['not_awarded']} not awarded" if part["not_awarded"] else ""
+    return (
+        nodes,
+        part["requests"],
+        f"{wait['median']:.0f} ms",
+        f"{wait['p90']} ms",
+        f"{wait['low']} - {wait['high']} ms",
+        f"{opening['median']:.0f} ms",
+        f"{opening['p90']} ms",
+        part["attempts_over_one"],
+        f"{part['processor_s_per_round']} s",
+        f"{target}{verdict}{lost}",
+    )
+
+
+def _gas(found: Json) -> list[str]:
+    rows = [
+        (f"first settlement ever, {found['operators']} operators", _range(found["first"])),
+    ]
+    if found["later"] is not None:
+        rows.append((f"later settlements, {found['operators']} operators", _range(found["later"])))
+    voters = " or ".join(map(str, found["voters"]))
+    forge = [(name, f"{gas:,}") for name, gas in found["forge_85_operators"].items()]
+    return [
+        "## Gas of a settlement",
+        "",
+        (
+            f"Real transactions on Anvil (osaka), one result of one requester; {voters} of the"
+            f" {found['operators']} signed. The first one fills storage that later ones only"
+            " change."
+        ),
+        "",
+        *_table(("transaction", "gas"), rows),
+        "",
+        "With 85 operators, as forge measures it (`contracts/snapshots/GasTest.json`):",
+        "",
+        *_table(("call", "gas"), forge),
+        "",
+    ]
+
+
+def _idle(found: Json) -> list[str]:
+    rows = []
+    for name, key in (("before any request", "fresh"), ("after a request", "after_a_request")):
+        part = found[key]
+        rss_met = part["rss_mb"]["high"] <= found["target_rss_mb"]
+        cpu_met = part["cpu_percent"]["high"] <= found["target_cpu_percent"]
+        rows.append(
+            (
+                name,
+                f"{_range(part['rss_mb'])} MB",
+                f"{_range(part['pss_mb'])} MB",
+                part["workers"],
+                f"{_range(part['rss_with_workers_mb'])} MB",
+                f"{_range(part['cpu_percent'])} %",
+                f"{_verdict(rss_met)}, {_verdict(cpu_met)}",
+            )
+        )
+    head = (
+        "node",
+        "RSS of the node",
+        "PSS",
+        "workers of all",
+        "RSS with its workers",
+        "processor",
+        "targets",
+    )
+    lines = [
+        "## An idle node",
+        "",
+        (
+            f"{found['nodes']} nodes, {found['seconds']:.0f} s without work, from /proc. Workers"
+            " wait two minutes for the next job and then end. PSS counts pages shared with the"
+            " other nodes of the same machine in part. Targets, each for the worst node: RSS <="
+            f" {found['target_rss_mb']} MB, processor <= {found['target_cpu_percent']:g} % of one"
+            " core."
+        ),
+        "",
+        *_table(head, rows),
+        "",
+    ]
+    imports = saved("imports")
+    if imports is None:
+        return lines
+    top = list(imports["packages_mb"].items())[:14]
+    return [
+        *lines,
+        (
+            f"Importing a node's modules takes the interpreter from {imports['bare_mb']} MB to"
+            f" {imports['imported_mb']} MB. Packages by what their own modules add (a package that"
+            " others import counts for itself):"
+        ),
+        "",
+        *_table(("package", "MB"), top),
+        "",
+    ]
+
+
+def _micro(found: Json) -> list[str]:
+    rows = [
+        (name, f"{part['median']:,.0f}", f"{part['p90']:,.0f}", part["runs"])
+        for name, part in found["figures"].items()
+    ]
+    return [
+        "## Small parts",
+        "",
+        "Microseconds of one call in one thread; checks use fresh frames, keys are known.",
+        "",
+        *_table(("call", "median", "p90", "calls"), rows),
+        "",
+    ]
+
+
+def _kinds(found: Json) -> list[tuple[str, Json]]:
+    return [(kind, found[kind]) for kind in ("cold", "warm")]
+
+
+def _ms(part: Json) -> str:
+    return f"{part['median'] / 1_000:.2f} s [{part['low'] / 1_000:.2f}, {part['high'] / 1_000:.2f}]"
+
+
+def _plain(part: Json) -> str:
+    return f"{part['median']:.2f} [{part['low']:.2f}, {part['high']:.2f}]"
+
+
+def _range(part: Json) -> str:
+    if part["low"] == part["high"]:
+        return f"{part['median']:,}"
+    return f"{part['median']:,} [{part['low']:,}, {part['high']:,}]"
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "**missed**"
+
+
+def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> list[str]:
+    columns = [str(cell) for cell in head]
+    return [
+        "| " + " | ".join(columns) + " |",
+        "|" + "---|" * len(columns),
+        *("| " + " | ".join(map(str, row)) + " |" for row in rows),
+    ]
