@@ -15,6 +15,7 @@ from protocol.effects import (
     CheckProof,
     Decided,
     Effect,
+    Forget,
     StartProving,
     SubmitBatch,
     WatchEscrow,
@@ -135,6 +136,8 @@ class MarketRun(Run):
         self.requests: dict[bytes, int] = {}
         """Request id -> when it was handed in."""
         self.bodies: dict[bytes, bytes] = {}
+        self.ended: set[tuple[int, bytes]] = set()
+        """Node and request: certified as closed there, as its `Forget` says."""
         self.inputs: set[tuple[int, bytes, int]] = set()
         self.owner = address_of("owner")
         super().__init__(seed)
@@ -204,6 +207,8 @@ class MarketRun(Run):
                 self._later(shell, self._proof(shell, request_id, segment), 2_000)
             case CheckProof(digest=proof):
                 self._later(shell, ProofChecked(proof, True, ""), 60)
+            case Forget(request_id=request_id):
+                self.ended.add((shell.index, request_id))
             case SubmitBatch():
                 self._later_settle(shell, effect)
 
@@ -269,10 +274,8 @@ class MarketRun(Run):
     def _at_rest(self, shell: Shell) -> bool:
         state = self._replica(shell).state
         idle = state.ledger is not None and not state.ledger.open and not state.unsettled
-        known = state.ledger is not None and all(
-            request in state.ledger.closed for request in self._owed()
-        )
-        return idle and known and not state.jobs
+        ended = all((shell.index, request) in self.ended for request in self._owed())
+        return idle and ended and not state.jobs
 
     def _owed(self) -> list[bytes]:
         """Requests that the good network has to end, served or expired."""
