@@ -110,9 +110,18 @@ def load_program(folder: Path) -> BuiltProgram:
 
 
 def load_programs(root: Path) -> dict[Hash, BuiltProgram]:
-    """Every built program below a folder, by program id; half-built folders start with a dot."""
+    """Every built program below a folder, by program id; half-built folders start with a dot.
+
+    Raises:
+        BackendError: ARTIFACT_CORRUPT when there is none, or when any file of one is missing or
+            not the one that was built: better now than with a request's input in hand.
+    """
     folders = sorted(lock.parent for lock in root.glob(f"[!.]*/{LOCK}"))
+    if not folders:
+        raise BackendError(BackendFault.ARTIFACT_CORRUPT, "none there")
     programs = [load_program(folder) for folder in folders]
+    for program in programs:
+        _check_files(program)
     return {program.program_id: program for program in programs}
 
 
@@ -142,6 +151,18 @@ def _circuit_file(facts: CircuitFacts) -> _CircuitFile:
 def _facts(circuit: _CircuitFile) -> CircuitFacts:
     key_hash = bytes.fromhex(circuit.verifying_key_hash)
     return CircuitFacts(circuit.name, circuit.constraints, circuit.public_values, key_hash)
+
+
+def _check_files(program: BuiltProgram) -> None:
+    """Compare every file with the lock, without holding a proving key in memory."""
+    for name, expected in program.hashes.items():
+        try:
+            with (program.folder / name).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as exc:
+            raise BackendError(BackendFault.ARTIFACT_CORRUPT, f"{name}: {exc.strerror}") from exc
+        if found != expected:
+            raise BackendError(BackendFault.ARTIFACT_CORRUPT, name)
 
 
 def _read_checked(folder: Path, hashes: dict[str, str], name: str) -> bytes:
