@@ -6,6 +6,7 @@ transactions) get until a deadline; the infrastructure (network, chain, replica,
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 from contextlib import AsyncExitStack, suppress
@@ -27,7 +28,7 @@ from node.api.serve import bind, serve_api
 from node.chain_errors import explained
 from node.crypto import Crypto
 from node.driver import Driver
-from node.errors import ConfigError, PortInUseError
+from node.errors import ConfigError, NodeError, PortInUseError
 from node.facade import NodeFacade
 from node.guard import SigningGuard
 from node.health import Health
@@ -38,6 +39,7 @@ from node.metrics import Metrics, NetworkCollector
 from node.net import HelloInfo, NetConfig, NetError, run_network
 from node.onchain.epochs import EpochKeeper
 from node.onchain.journal import ChainJournal
+from node.onchain.registration import check_keys
 from node.onchain.settle import ChainSettler
 from node.onchain.watch import ChainView, ChainWatcher, KnownProgram
 from node.peers import records_of
@@ -118,9 +120,18 @@ async def run_node(config: NodeConfig) -> None:
         try:
             await node.run(listener, engine.retire_idle_workers)
         except* NetError as group:
-            raise PortInUseError(
-                f"{group.exceptions[0]}", "stop that program or set network.listen"
-            ) from group
+            raise _listening(group) from group
+
+
+def _listening(group: ExceptionGroup[NetError]) -> NodeError:
+    """Why the network could not start, for a person."""
+    error: BaseException = group
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    cause = error.__cause__
+    if cause is None or (isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE):
+        return PortInUseError(f"{error}", "stop that program or set network.listen")
+    return ConfigError(f"{error}", "set network.listen to an address of this machine")
 
 
 async def _identify(config: NodeConfig, client: ChainClient, keys: NodeKeys) -> Identity:
@@ -141,6 +152,7 @@ async def _identify(config: NodeConfig, client: ChainClient, keys: NodeKeys) -> 
             f"no operator registered the session key 0x{keys.session.address.hex()}",
             "register it through EigenLayer's AllocationManager first",
         )
+    await check_keys(registry, operator, keys)
     domain = Domain(deployment.chain_id, deployment.contracts.prover_registry)
     return Identity(operator, keys, deployment, params, domain)
 

@@ -39,7 +39,9 @@ class ChainConfig(_Section):
 class NetworkConfig(_Section):
     """The libp2p listener."""
 
-    listen: str = "/ip4/127.0.0.1/tcp/9000"
+    listen: str = Field(
+        default="/ip4/127.0.0.1/tcp/9000", pattern=r"^/ip[46]/[0-9A-Fa-f.:]+/tcp/[0-9]{1,5}$"
+    )
 
 
 class ApiConfig(_Section):

@@ -26,7 +26,7 @@ from libp2p.transport.tcp.tcp import TCP
 from libp2p.transport.upgrader import TransportUpgrader
 from libp2p.utils.multiaddr_utils import extract_ip_from_multiaddr
 from multiaddr import Multiaddr
-from multiaddr.exceptions import ProtocolLookupError
+from multiaddr.exceptions import Error as MultiaddrError
 
 from node.net.counters import NetCounters
 from node.net.records import NetConfig, NetError
@@ -167,13 +167,13 @@ def listen_addresses(host: BasicHost) -> tuple[str, ...]:
 
 async def check_free(address: str) -> None:
     """Raises NetError when the address cannot be bound."""
-    multiaddr = Multiaddr(address)
     try:
+        multiaddr = Multiaddr(address)
         host = extract_ip_from_multiaddr(multiaddr)
         port = int(multiaddr.value_for_protocol("tcp"))
         for listener in await trio.open_tcp_listeners(port, host=host):
             await listener.aclose()
-    except (OSError, ValueError, ProtocolLookupError) as error:
+    except (OSError, ValueError, MultiaddrError) as error:
         raise NetError(f"cannot listen on {address}: {error}") from error
 
 
