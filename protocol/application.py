@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from protocol.codec import decode, encode
@@ -33,6 +33,9 @@ from protocol.rounds.context import Missing
 from protocol.types import Address, Hash, View, Wei
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from protocol.job import Job
     from protocol.ledger import Ledger
     from protocol.params import ProtocolParams
     from protocol.replica_state import ReplicaState
@@ -52,6 +55,8 @@ class ReplicaApplication:
     now_ms: int
     executions: dict[bytes, Execution] = field(default_factory=dict)
     """By Value digest: what was computed is not computed again."""
+    vouchers: dict[Hash, tuple[Job, dict[Hash, Outcome]]] = field(default_factory=dict)
+    """By request: what was found of this very job."""
 
     @property
     def view(self) -> View:
@@ -90,11 +95,10 @@ class ReplicaApplication:
         lacking = missing(content)
         if lacking:
             return Missing(tuple(sorted(lacking)))
-        vouched = self.vouched()
         unproven = tuple(
             identity
             for identity, outcome in content.outcomes.items()
-            if isinstance(outcome, Completed | Cancelled | Failed) and identity not in vouched
+            if isinstance(outcome, Completed | Cancelled | Failed) and not self._evident(outcome)
         )
         # Whoever is asked for an outcome answers with its evidence, too.
         return Missing(tuple(sorted(unproven))) if unproven else None
@@ -142,8 +146,22 @@ class ReplicaApplication:
 
     def vouched(self) -> dict[Hash, Outcome]:
         """Outcomes that this node found out itself, by id."""
-        found = (outcome for job in self.state.jobs.values() for outcome in vouches(job))
-        return dict(sorted((outcome_id(outcome), outcome) for outcome in found))
+        found: dict[Hash, Outcome] = {}
+        for request_id, job in self.state.jobs.items():
+            known = self.vouchers.get(request_id)
+            if known is None or known[0] is not job:
+                # Ids are hashes, and the round machine asks often.
+                known = (job, {outcome_id(outcome): outcome for outcome in vouches(job)})
+                self.vouchers[request_id] = known
+            found.update(known[1])
+        return dict(sorted(found.items()))
+
+    def unknown(self, bids: Iterable[bytes], outcomes: Iterable[bytes]) -> tuple[Hash, ...]:
+        """Ids of somebody's list that this node can not vouch for: their bodies may be lacking."""
+        vouched = self.vouched()
+        lacking = [Hash(raw) for raw in bids if self._body(Hash(raw)) is None]
+        lacking += [Hash(raw) for raw in outcomes if Hash(raw) not in vouched]
+        return tuple(lacking)
 
     def frame_of(self, identity: Hash) -> bytes | None:
         """Frame of a bid or outcome by its id."""
@@ -166,6 +184,11 @@ class ReplicaApplication:
         free = self.state.escrow.get(requester, 0) - self.state.unrefreshed.get(requester, 0)
         charged = sum(row.charged.get(requester, 0) for row in self.state.unsettled.values())
         return Wei(max(0, free - charged))
+
+    def _evident(self, outcome: Outcome) -> bool:
+        """Whether this node's own evidence says the same, be the deadline over or not."""
+        job = self.state.jobs.get(outcome.request_id)
+        return job is not None and outcome in vouches(replace(job, expired=False))
 
     def _buys(self) -> tuple[Hash, ...]:
         pool = {bid: held.body for bid, held in self.state.requests.items()}

@@ -29,6 +29,8 @@ class ProtocolParams:
     """A node further than this from the chain head's timestamp does not vote."""
     resend_ms: int
     """Own statements of an undecided round are broadcast again after this, gossip being lossy."""
+    relay_ms: int
+    """A request that no round has admitted is spread again after this."""
     max_committee: int
     """Members that hold lists and shares; at most 16, sampled by weight above."""
     accept_timeout_ms: int
@@ -62,6 +64,7 @@ DEVNET = ProtocolParams(
     clock_bound_ms=50,
     chain_clock_bound_ms=2_500,
     resend_ms=500,
+    relay_ms=3_000,
     max_committee=16,
     accept_timeout_ms=8_000,
     segment_timeout_ms=20_000,

@@ -37,6 +37,7 @@ from protocol.ledger import admissible, genesis, unserved, wei_of
 from protocol.messages import (
     AskBid,
     Batches,
+    BidList,
     Bodies,
     Envelope,
     Fetch,
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
     from protocol.rounds.context import RoundContext
     from protocol.rounds.state import RoundState
 
+MAX_WANTED: Final = 256
+"""Ids in one Fetch."""
 MAX_REPLY: Final = 900 * 1_024
 """Bytes of bodies in one answer, below the frame limit of BODIES."""
 ENOUGH: Final = 1 << 128
@@ -101,6 +104,8 @@ class Replica:
         self._app: ReplicaApplication | None = None
         self._effects: list[Effect] = []
         self._now_ms = 0
+        self._relayed_ms: dict[Hash, int] = {}
+        """When a request that no round has admitted was spread last."""
         self._offered: set[tuple[int, Hash]] = set()
         """Own asks of the open round that are published but did not come back yet."""
 
@@ -140,6 +145,7 @@ class Replica:
         """When a Tick is due; None if only an input can change things."""
         state = self.state
         due = [self._jobs.next_deadline_ms(), self._settlements.next_deadline_ms()]
+        due += [at_ms + self.setup.params.relay_ms for at_ms in self._relayed_ms.values()]
         if state.round is not None:
             due.append(agreement.next_deadline_ms(state.round))
             again = state.decided_ms + self.setup.params.view_ms
@@ -192,10 +198,15 @@ class Replica:
         if event.epoch in state.tables:
             return
         state.tables[event.epoch] = event
+        self._app = None
         if state.ledger is None:
             state.ledger = genesis(Epoch(event.epoch))
             state.round = fresh(event.epoch, 1, state.ledger.batch, self._now_ms)
-        self._app = None
+            # The others may have decided many rounds: ask, an idle network would not tell.
+            state.round, effects = agreement.resume(
+                state.round, self._application(), self._context(), self._now_ms
+            )
+            self._effects += effects
 
     def _refresh_escrow(self, requester: Address, amount: int) -> None:
         """Note an escrow, and forget requests that it could never back: they fill the pool."""
@@ -244,6 +255,9 @@ class Replica:
                 self._agree(envelope)
             case _ if Kind(envelope.kind) in _STATEMENTS:
                 self._effects += self._jobs.hear(envelope, self._now_ms)
+            case BidList():
+                self._ask_for_unknown(envelope, body)
+                self._agree(envelope)
             case _:
                 self._agree(envelope)
 
@@ -314,6 +328,18 @@ class Replica:
                     identity in record.value.bids or identity in record.value.outcomes
                 ):
                     self.state.archive[identity] = frame
+
+    def _ask_for_unknown(self, envelope: Envelope, body: BidList) -> None:
+        """Gossip is lossy: what a member lists and this node lacks, the member is asked for."""
+        state = self.state
+        if state.round is None or state.ledger is None or body.round != state.round.round:
+            return
+        if envelope.sender == self.setup.me or body.member in state.round.first_lists:
+            return
+        wanted = self._application().unknown(body.bids, body.outcomes)[:MAX_WANTED]
+        if wanted:
+            request = Envelope(Kind.FETCH, self.setup.me, Fetch(wanted), b"")
+            self._emit(SendTo(Address(envelope.sender), request))
 
     def _serve(self, asker: Address, body: Fetch) -> None:
         """Answer with the bodies held, and with the evidence of outcomes."""
@@ -444,11 +470,21 @@ class Replica:
         if ledger is None:
             return
         self._effects += self._jobs.advance(self._now_ms)
+        self._relay()
         self._agree(None)
         if self.state.ledger is not ledger:
             self._effects += self._jobs.advance(self._now_ms)
         self._effects += self._settlements.advance(self._now_ms)
         self._offer()
+
+    def _relay(self) -> None:
+        """Spread again what f + 1 members have to know before a round can open for it."""
+        pool = self.state.requests
+        self._relayed_ms = {bid: self._relayed_ms.get(bid, self._now_ms) for bid in pool}
+        for bid, at_ms in self._relayed_ms.items():
+            if self._now_ms >= at_ms + self.setup.params.relay_ms:
+                self._relayed_ms[bid] = self._now_ms
+                self._emit(Broadcast(_request_envelope(pool[bid]), reliable=True))
 
     def _offer(self) -> None:
         """Ask for the open round, once, when it begins: a request then finds the asks there."""
