@@ -21,7 +21,7 @@ from devnet.accounts import REQUESTER, account, secret_of
 from devnet.anvil import AnvilSettings, run_anvil
 from devnet.artifacts import ROOT
 from devnet.child import start_child
-from devnet.deploy import NetworkPlan, deployment_of, prepare_network
+from devnet.deploy import EPOCH_BLOCKS, NetworkPlan, deployment_of, prepare_network
 from devnet.errors import DevnetError
 from devnet.node_files import DEPLOYMENT_FILE, NodeFiles, write_requester
 from devnet.operators import (
@@ -69,6 +69,7 @@ class ClusterSpec:
     nodes: int = 4
     hold: int = 0
     workers: int = 1
+    epoch_blocks: int = EPOCH_BLOCKS
 
 
 @dataclass(slots=True)
@@ -302,7 +303,11 @@ async def _network(spec: ClusterSpec, say: Callable[[str], None]) -> tuple[Prepa
         say("compiles the solvency program and makes development keys (about a minute, once)")
     build = partial(build_program, PROGRAM_SOURCE, PROGRAMS, [CIRCUIT_LIBRARY])
     program = await trio.to_thread.run_sync(build)
-    plan = NetworkPlan(programs=(program_keys(program),), operators=max(16, spec.nodes))
+    plan = NetworkPlan(
+        programs=(program_keys(program),),
+        epoch_blocks=spec.epoch_blocks,
+        operators=max(16, spec.nodes),
+    )
     return await prepare_network(plan), classify(program.manifest).name
 
 

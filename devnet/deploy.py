@@ -30,6 +30,8 @@ CORE_PARAMS: Final = CoreParams(
 )
 METADATA_URI: Final = "https://example.org/provernet-devnet.json"
 _FIRST_BLOCK: Final = "first_block"
+EPOCH_BLOCKS: Final = 1_500
+"""Twice this and the seed delay fit in the core's deallocation delay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,7 @@ class NetworkPlan:
     core: CoreParams = CORE_PARAMS
     minimum_stake: int = 50 * 10**9
     """In the registry's weight unit, 1e9 of a share: 50 tokens."""
-    epoch_blocks: int = 1_500
-    """Twice this and the seed delay fit in the core's deallocation delay."""
+    epoch_blocks: int = EPOCH_BLOCKS
     table_seed_delay: int = 3
     withdrawal_delay_s: int = 3_600
     """Longer than a request can take to settle."""
