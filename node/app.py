@@ -280,8 +280,11 @@ class _Node:
         return machine
 
     def _horizon(self) -> Horizon:
-        state = self.replica.state
-        return Horizon(self.replica.tables(), 0 if state.round is None else state.round.round)
+        tables, state = self.replica.tables(), self.replica.state.round
+        if state is None:
+            return Horizon(tables, 0)
+        prepared = -1 if state.valid is None else state.valid.view
+        return Horizon(tables, state.round, prepared, state.lock is not None)
 
     def _job(self, request_id: Hash) -> Any:
         return self.replica.state.jobs.get(request_id)

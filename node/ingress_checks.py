@@ -58,6 +58,21 @@ class Horizon:
     """Operator tables by epoch, as many as the node still holds."""
     round: int
     """The round it works on."""
+    prepared_view: int = -1
+    """View of the highest PrepareCert held of that round; -1: none."""
+    locked: bool = False
+    """Whether its LockCert is held."""
+
+    def needless(self, kind: Kind, number: int, view: int) -> bool:
+        """Tell whether a vote can change nothing any more: its certificate is held already.
+
+        Who is late with a round says so in its Status, too.
+        """
+        if number != self.round:
+            return number < self.round
+        if kind is Kind.PREPARE:
+            return self.locked or view <= self.prepared_view
+        return kind is Kind.LOCK and self.locked
 
     def table(self, epoch: int) -> OperatorTable:
         """Table of an epoch; raises Rejection(STALE or TOO_EARLY) if it is not held."""
@@ -99,6 +114,9 @@ class Checks:
             return
         if envelope.kind in _ANY_ROUND:
             return
+        kind = Kind(envelope.kind)
+        if kind in VOTES and horizon.needless(kind, number, getattr(envelope.body, "view", 0)):
+            raise Rejection(RejectionReason.STALE, "vote")
         if number < horizon.round - MAX_BEHIND:
             raise Rejection(RejectionReason.STALE, "round")
         if number > horizon.round + MAX_AHEAD:

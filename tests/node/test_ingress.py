@@ -333,6 +333,25 @@ async def test_the_api_hands_in_requests_alone(ingress):
     assert await ingress.admit(None, encode(envelope), 0, HORIZON) == Received(encode(envelope))
 
 
+@pytest.mark.parametrize(
+    ("name", "horizon", "needed"),
+    [
+        ("prepare", {"prepared_view": VIEW}, False),
+        ("prepare", {"prepared_view": VIEW - 1}, True),
+        ("prepare", {"locked": True}, False),
+        ("lock", {"prepared_view": VIEW}, True),
+        ("lock", {"locked": True}, False),
+        ("commit", {"locked": True}, True),
+        ("commit", {"round": ROUND + 1}, False),
+    ],
+)
+async def test_a_vote_whose_certificate_is_held_costs_no_pairing(ingress, name, horizon, needed):
+    held = Horizon(**{"tables": HORIZON.tables, "round": ROUND, **horizon})
+    verdict = await ingress.admit(OPERATORS[1], GOOD[name], 0, held)
+    assert isinstance(verdict, Received) is needed
+    assert needed or verdict.reason is RejectionReason.STALE
+
+
 async def test_a_late_nodes_status_is_heard_however_old(ingress):
     body = Status(EPOCH, 1, 9, OPERATORS[1], True, None, None)
     frame = frame_of(1, Kind.STATUS, body)
