@@ -49,8 +49,8 @@ class FollowPolicy:
     """1 takes the newest block as final; blocks above are never read."""
     max_range: int = 500
     """Blocks in one `eth_getLogs`; public endpoints refuse long ranges."""
-    poll_s: float = 0.25
-    """Pause between two looks at the head: a quarter of the shortest block time."""
+    poll_s: float = 0.5
+    """Pause between two looks at the head: half of the shortest block time; looks cost CPU."""
     remembered: int = 64
     """Marks kept to find the common ancestor after a reorganisation below the finality depth."""
 

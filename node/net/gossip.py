@@ -38,9 +38,11 @@ class OperatorGossip(GossipSub):
     def __init__(self, counters: NetCounters) -> None:
         super().__init__(
             protocols=[GOSSIP_PROTOCOL],
-            degree=6,
-            degree_low=4,
-            degree_high=12,
+            # Every operator is dialled and what we publish goes to all of them: the mesh only
+            # mends losses, and each further relay costs every node a copy of each message.
+            degree=3,
+            degree_low=2,
+            degree_high=6,
             heartbeat_interval=1,  # seconds; the library's default is 120
             heartbeat_initial_delay=0.1,
             prune_back_off=10,
