@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from devnet.cluster import Cluster, ClusterSpec, run_cluster
+from node.errors import NodeUnreachableError
 from protocol.eip712 import Domain
 from tests.e2e.audit import Statements, read_chain, read_database
 from tests.e2e.conftest import processes_naming
@@ -109,6 +112,43 @@ async def test_random_kills_lose_and_double_nothing(tmp_path: Path) -> None:
         told(f"{len(ended)} requests are over")
         await check_disks(cluster, chaos)
         told(f"{statements.frames} statements were read")
+        check_logs(tmp_path)
+
+
+async def test_all_nodes_lose_power_at_once(tmp_path: Path) -> None:
+    async with logs_shown(tmp_path), run_cluster(ClusterSpec(), tmp_path, print) as cluster:
+        contracts = cluster.deployment.contracts
+        statements = Statements(Domain(cluster.deployment.chain_id, contracts.prover_registry))
+        accepted: list[Json] = []
+
+        def seen(document: Json) -> None:
+            rows = document.get("segments") or [{"state": "assigned"}]
+            # The inputs are with the provers; from here on the client is not needed.
+            if all(row["state"] != "assigned" for row in rows):
+                accepted.append(document)
+
+        with pytest.RaisesGroup(NodeUnreachableError, flatten_subgroups=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(settle_one, cluster, draw_accounts(32, 1), 200, seen)
+                with trio.fail_after(60):
+                    while not accepted:
+                        await trio.sleep(0.02)
+                for node in cluster.nodes.values():
+                    assert node.child is not None
+                    node.child.send_signal(signal.SIGKILL)
+                for name, node in cluster.nodes.items():
+                    await cluster.kill(name)
+                    read_database(node.files.folder / "data", statements)
+        assert accepted[-1]["state"] not in {"settled", "refunded"}
+        for name in cluster.nodes:
+            cluster.start(name)
+        await cluster.wait_ready(list(cluster.nodes))
+        document = (await documents_of(cluster, accepted[0]["request_id"]))[0]
+        await check_books(cluster, [{**document, "root_matches": True}])
+        assert document["state"] == "settled"
+        for name, node in cluster.nodes.items():
+            assert await cluster.stop(name) == 0
+            read_database(node.files.folder / "data", statements)
         check_logs(tmp_path)
 
 

@@ -18,7 +18,7 @@ from node.programs.accounts import parse_accounts
 from tests.e2e.conftest import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from devnet.cluster import Cluster
@@ -37,14 +37,19 @@ def draw_accounts(count: int, seed: int) -> tuple[Account, ...]:
     return tuple(parse_accounts(text.encode()))
 
 
-async def settle_one(cluster: Cluster, accounts: tuple[Account, ...], deadline_s: int) -> Json:
+async def settle_one(
+    cluster: Cluster,
+    accounts: tuple[Account, ...],
+    deadline_s: int,
+    seen: Callable[[Json], None] = lambda _: None,
+) -> Json:
     """Submit one request through any node and stay until it is over; its document."""
     async with open_http() as http:
         client = NodeClient(cluster.api_urls, http)
         node = await client.get("/v1/node")
         order = Order("solvency", accounts, MAX_FEE, deadline_s)
         prepared = await trio.to_thread.run_sync(prepare, order, cluster.requester, node)
-        return await submit(client, prepared, lambda _: None)
+        return await submit(client, prepared, seen)
 
 
 async def ask(url: str, path: str) -> Json:
