@@ -210,7 +210,10 @@ class Checks:
     def _request(self, envelope: Envelope, body: RequestBody) -> None:
         request_id = digest(self._domain, body.request)
         if body.bid.request_id != request_id:
-            raise Rejection(RejectionReason.WRONG_SENDER, "a bid for another request")
+            # What was signed for another chain or registry has another id here.
+            raise Rejection(
+                RejectionReason.WRONG_SENDER, "a bid for another request, chain or registry"
+            )
         bid_id = digest(self._domain, body.bid)
         for signed, signature in (
             (request_id, body.request_signature),
