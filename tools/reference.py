@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client.metrics import MetricWrapperBase
 
 from node.errors import ExitCode
-from node.metrics import Metrics
+from node.metrics import NETWORK_COUNTS, Metrics
 from protocol.errors import RejectionReason
 
 if TYPE_CHECKING:
@@ -62,6 +62,10 @@ def metrics_page() -> str:
                     family.documentation,
                 )
             )
+    rows += [
+        (f"`provernet_network_{name}_total`", "counter", "`by`", text)
+        for name, text in NETWORK_COUNTS.items()
+    ]
     return _page(
         "Metrics",
         "What `GET /metrics` of a node shows, in the Prometheus text format.",
