@@ -16,6 +16,7 @@ from benchmarks.trail import Trail, read_trail, split
 from devnet.cluster import ClusterSpec, run_cluster
 from node.client.api import NodeClient, open_http
 from node.errors import RefusedError
+from protocol.params import DEVNET
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from node.programs.accounts import Account
 
 REQUESTS: Final = 32
+VIEW_MS: Final = DEVNET.view_ms
 TARGETS_MS: Final = {4: 1_500, 10: 2_500}
 DEADLINE_S: Final = 10
 """Nobody delivers inputs: a request expires, about when its standby would have a turn."""
@@ -39,7 +41,7 @@ async def measure(say: Callable[[str], None], *, quick: bool) -> None:
     sizes = {}
     for nodes, target in TARGETS_MS.items():
         sizes[str(nodes)] = {"target_ms": target, **await _cluster(say, nodes, count)}
-    save("assignment", {"view_ms": 2_000, "sizes": sizes})
+    save("assignment", {"view_ms": VIEW_MS, "sizes": sizes})
 
 
 async def _cluster(say: Callable[[str], None], nodes: int, count: int) -> Json:
@@ -50,18 +52,16 @@ async def _cluster(say: Callable[[str], None], nodes: int, count: int) -> Json:
         async with run_cluster(ClusterSpec(nodes=nodes), Path(folder)) as cluster:
             # The phase of the view in which a request arrives is drawn, not an echo of the last.
             dice = random.Random(requests.SEED)
-            async with open_http() as http:
-                pids = [node.child.pid for node in cluster.nodes.values() if node.child]
-                cpu = sum(map(cpu_seconds, pids))
-                clients = [NodeClient([url], http) for url in cluster.api_urls]
-                for number in range(count):
-                    client = clients[number % len(clients)]
-                    view_ms = int((await client.get("/v1/node"))["view_ms"])
-                    await trio.sleep(dice.uniform(0, view_ms / 1_000))
-                    samples.append(await _sample(client, cluster, books))
-                    if len(samples) >= GIVE_UP and not any(map(_wait, samples[-GIVE_UP:])):
-                        break
-                cpu = sum(map(cpu_seconds, pids)) - cpu
+            pids = [node.child.pid for node in cluster.nodes.values() if node.child]
+            cpu = sum(map(cpu_seconds, pids))
+            for number in range(count):
+                url = cluster.api_urls[number % nodes]
+                await trio.sleep(dice.uniform(0, VIEW_MS / 1_000))
+                async with open_http() as http:
+                    samples.append(await _sample(NodeClient([url], http), cluster, books))
+                if len(samples) >= GIVE_UP and not any(map(_wait, samples[-GIVE_UP:])):
+                    break
+            cpu = sum(map(cpu_seconds, pids)) - cpu
             await cluster.stop_all()
             names = list(cluster.nodes)
             trails = {
