@@ -18,7 +18,7 @@ setup: ## install locked dependencies, build the contracts (nothing to do: under
 demo: setup ## a devnet proves, verifies and settles one real statement (JSON=1: one JSON object)
 	@$(PY) -m devnet scenario demo $(if $(JSON),--json)
 
-test: setup ## Python and Solidity tests
+test: lint ## linters, then Python and Solidity tests
 	@$(PY) -m pytest
 	@cd contracts && ../$(FORGE) test
 

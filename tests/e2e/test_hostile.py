@@ -29,11 +29,12 @@ from node.net.identity import key_pair_of
 from node.net.outbox import FRAME_PROTOCOL
 from node.net.streams import StreamBrokenError, open_stream
 from node.peers import records_of
-from protocol.codec import decode, encode
+from protocol.codec import encode
 from protocol.messages import WIRE_VERSION, Envelope, Kind, Vote
 from protocol.params import NETWORKS
 from protocol.types import Address
 from tests.e2e.workload import (
+    ask,
     check_escrow,
     check_logs,
     documents_of,
@@ -98,6 +99,8 @@ class Rogue:
     folder: Path
     heard: list[bytes] = field(default_factory=list)
     """Real frames, to be changed and sent again."""
+    round: int = 0
+    """The round that the victims work on."""
     refusals: Counter[Refusal] = field(default_factory=Counter)
 
     async def listen(self, address: str) -> None:
@@ -166,10 +169,10 @@ class Rogue:
         me = self.hello.operator
         chance = random.Random(7)
         frames = [frame for frame in self.heard if frame[2] in VOTES]
-        votes = [decode(frame) for frame in frames]
+        number = self.round
 
-        def vote(sender: bytes, epoch: int, number: int) -> bytes:
-            body = Vote(epoch, number, 1, secrets.token_bytes(32))
+        def vote(sender: bytes, epoch: int, round_number: int) -> bytes:
+            body = Vote(epoch, round_number, 1, secrets.token_bytes(32))
             return encode(Envelope(Kind.PREPARE, sender, body, bytes(96)))
 
         def mutated(_: int) -> bytes:
@@ -178,19 +181,15 @@ class Rogue:
                 frame[chance.randrange(len(frame))] ^= 1 << chance.randrange(8)
             return bytes(frame)
 
-        def in_my_name(_: int) -> bytes:
-            said = chance.choice(votes)
-            return encode(Envelope(said.kind, me, said.body, said.signature))
-
         return {
             "garbage": lambda n: secrets.token_bytes(1 + n % 700),
             "unknown kind": lambda n: bytes([0x95, WIRE_VERSION, 100 + n % 27]) + bytes(40),
             "too large": lambda n: bytes([0x95, WIRE_VERSION, Kind.PREPARE]) + bytes(60_000 + n),
             "mutated": mutated,
-            "bad signature": in_my_name,
-            "unknown operator": lambda n: vote((n + 1).to_bytes(20, "big"), 1, 1),
-            "stale": lambda n: vote(me, 0, 1 + n),
-            "far ahead": lambda n: vote(me, 1, 10_000 + n),
+            "bad signature": lambda n: vote(me, 1, number + n),
+            "unknown operator": lambda n: vote((n + 1).to_bytes(20, "big"), 1, number),
+            "stale": lambda n: vote(me, 0, number + n % 8),
+            "far ahead": lambda n: vote(me, 1, number + 10_000 + n),
             "replay": lambda n: frames[n // 20 % len(frames)],
         }
 
@@ -231,6 +230,7 @@ async def test_three_nodes_settle_beside_a_hostile_fourth(tmp_path: Path) -> Non
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(submit, 1)
                 await rogue.listen(listen)
+            rogue.round = (await ask(cluster.api_urls[0], "/v1/node"))["round"] + 1
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(submit, 2)
                 nursery.start_soon(strangers, rogue)
@@ -239,7 +239,8 @@ async def test_three_nodes_settle_beside_a_hostile_fourth(tmp_path: Path) -> Non
                         floods.start_soon(rogue.attack, host, victim, plan)
         counted = await refused(cluster)
         grown = {name: size - before[name] for name, size in memory_mb(cluster).items()}
-        print(f"refused {dict(counted)}; hellos {dict(rogue.refusals)}; grown by {grown} MB")
+        print(f"round {rogue.round}; refused {dict(counted)}; grown by {grown} MB")
+        print(f"hellos {dict(rogue.refusals)}")
 
         assert [document["state"] for document in settled] == ["settled"] * 2
         assert all(document["root_matches"] for document in settled)

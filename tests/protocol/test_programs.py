@@ -15,7 +15,7 @@ MANIFEST = ProgramManifest("solvency", 1, "groth16", 16, 16, SEGMENT, COMBINE)
 def test_encoding_has_fixed_bytes() -> None:
     expected = (
         b"provernet/program/1"
-         b"\x08solvency"
+        b"\x08solvency"
         + (1).to_bytes(8, "big")
         + b"\x07groth16"
         + (16).to_bytes(8, "big") * 2

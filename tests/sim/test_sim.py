@@ -26,7 +26,7 @@ def test_seeds(start: int) -> None:
         assert result.failure is None, f"seed {seed} ({result.faults}): {result.failure}\n{tail}"
 
 
-@pytest.mark.parametrize("start", range(0, 40, BLOCK))
+@pytest.mark.parametrize("start", range(0, 200, BLOCK))
 def test_seeds_over_the_whole_replica(start: int) -> None:
     for seed in range(start, start + BLOCK):
         result = run_market_seed(seed)
