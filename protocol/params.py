@@ -28,7 +28,8 @@ class ProtocolParams:
     chain_clock_bound_ms: int
     """A node further than this from the chain head's timestamp does not vote."""
     resend_ms: int
-    """Own statements of an undecided round are broadcast again after this, gossip being lossy."""
+    """Own statements of an undecided round are broadcast again after this, gossip being lossy; the
+    pause then doubles up to a view."""
     relay_ms: int
     """A request that no round has admitted is spread again after this."""
     max_committee: int

@@ -26,6 +26,7 @@ FRAME_WRITE_TIMEOUT = 5.0  # seconds for one yamux frame to leave for the kernel
 MAX_WINDOW = 2 * 1024 * 1024  # receive window a stream can grow to, bytes
 STREAM_BUFFER = 2 * MAX_WINDOW  # unread bytes of one stream before its sender broke the window
 STREAMS_PER_CONNECTION = 64
+JOINED_RPC = 64 * 1024  # bytes up to which waiting gossip is put together in one RPC
 
 _log = logging.getLogger(__name__)
 ORIGINALS: dict[tuple[Any, str], Any] = {}
@@ -178,11 +179,28 @@ class BoundedRpcQueue(rpc_queue.RpcQueue):
         return True
 
     async def pop(self) -> Any:
-        """The next RPC, or None once closed."""
+        """The next RPC with what else waits, as one write costs more than the bytes; None: closed.
+
+        Only messages are put together: the reader bounds subscriptions and control by RPC.
+        """
         rpc = await super().pop()
-        if rpc is not None:
-            self._queued_bytes -= rpc.ByteSize()
+        if rpc is None:
+            return None
+        size = rpc.ByteSize()
+        self._queued_bytes -= size
+        waiting = self._queue._non_priority  # noqa: SLF001
+        while _only_messages(rpc) and waiting and _only_messages(waiting[0]):
+            size += waiting[0].ByteSize()
+            if size > JOINED_RPC:
+                break
+            joined = waiting.popleft()
+            self._queued_bytes -= joined.ByteSize()
+            rpc.MergeFrom(joined)
         return rpc
+
+
+def _only_messages(rpc: Any) -> bool:
+    return not rpc.subscriptions and not rpc.HasField("control")
 
 
 # ------------------------------------------------------------------ tcp

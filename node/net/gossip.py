@@ -18,6 +18,7 @@ from libp2p.pubsub.validators import signature_validator
 from node.net.counters import NetCounters
 from node.net.host import OperatorSwarm
 from node.net.records import MAX_GOSSIP_FRAME, MIB
+from node.net.relays import Relays, shares
 from node.net.streams import FrameTooLargeError, PeerStream, StreamBrokenError
 
 GOSSIP_PROTOCOL = PROTOCOL_ID_V11
@@ -51,10 +52,23 @@ class OperatorGossip(GossipSub):
             adaptive_gossip_enabled=False,
         )
         self._counters = counters
+        self.relays = Relays(counters)
 
     def count_fault(self, name: str) -> None:
         """Called by the guards of `compat`."""
         self._counters.faults[name] += 1
+
+    async def run(self) -> None:
+        """The service: the library's tasks, and the relays."""
+        self.manager.run_daemon_task(self._relay)
+        await super().run()
+
+    async def _relay(self) -> None:
+        while True:
+            gathered = await self.relays.gather()
+            for peers in self.mesh.values():
+                for peer, rpc in shares(gathered, peers).items():
+                    self.send_rpc(peer, rpc)
 
     async def heartbeat(self) -> None:
         """The mesh must survive an exception in one beat."""
@@ -65,9 +79,18 @@ class OperatorGossip(GossipSub):
                 self._counters.faults[f"heartbeat:{type(error).__name__}"] += 1
 
     async def publish(self, msg_forwarder: ID, pubsub_msg: rpc_pb2.Message) -> None:
-        """Forward a message, and forget the time stamps the library would keep for ever."""
-        await super().publish(msg_forwarder, pubsub_msg)
-        self.recent_message_deliveries.clear()
+        """Send an own message at once, another's with the next relays.
+
+        The library would keep time stamps of our messages for ever: they are forgotten.
+        """
+        pubsub = self.pubsub
+        if pubsub is None or msg_forwarder == pubsub.my_id:
+            await super().publish(msg_forwarder, pubsub_msg)
+            self.recent_message_deliveries.clear()
+            return
+        self.mcache.put(pubsub_msg)
+        holders = {msg_forwarder, ID(pubsub_msg.from_id)}
+        self.relays.put(pubsub.get_message_id(pubsub_msg), pubsub_msg, holders)
 
     def _get_peers_to_send(
         self,
@@ -124,6 +147,7 @@ class OperatorPubsub(Pubsub):
         )
         # From int(time.time()) a restarted node reuses numbers, and its messages pass for old ones.
         self.counter = time.time_ns()
+        self._gossip = router
         self._topic = topic
         self._timeout = timeout
         self._counters = counters
@@ -235,6 +259,7 @@ class OperatorPubsub(Pubsub):
             self._refuse(str(msg_forwarder), "gossip_malformed")
             return
         if self._is_msg_seen(msg):
+            self._gossip.relays.held_by(self.get_message_id(msg), msg_forwarder)
             return
         if not own and len(msg.data) > MAX_GOSSIP_FRAME:
             self._refuse(str(msg_forwarder), "gossip_too_large")

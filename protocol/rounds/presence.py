@@ -46,7 +46,6 @@ def follow_clock(turn: Turn) -> None:
         turn.move(Move.VIEW_STARTED)
     if state.phase in ATTEMPT:
         state.attempt_ms = view_start_ms(view, turn.ctx.genesis_ms, params.view_ms)
-        state.resend_ms = turn.now_ms + params.resend_ms
 
 
 def open_attempt(turn: Turn) -> None:
@@ -57,7 +56,6 @@ def open_attempt(turn: Turn) -> None:
     known = len(state.announced.intersection(ctx.members)) >= ctx.announcers
     if not known and state.valid is None:
         return
-    state.resend_ms = turn.now_ms + ctx.params.resend_ms
     if turn.now_ms - turn.view_start_ms < ctx.params.list_cutoff_ms:
         state.attempt_ms = turn.now_ms
         turn.move(Move.PENDING_IN_TIME)
@@ -75,7 +73,7 @@ def announce(turn: Turn) -> None:
     if told or (idle and not turn.pending):
         return
     if idle:
-        state.resend_ms = turn.now_ms + turn.ctx.params.resend_ms
+        turn.be_patient()
     _say_status(turn)
 
 
@@ -169,11 +167,15 @@ def hear_other_round(turn: Turn, envelope: Envelope, number: int) -> None:
 
 
 def resend(turn: Turn) -> None:
-    """Repeat own statements, and ask again, every resend_ms while something is awaited."""
+    """Repeat own statements, and ask again, while something is awaited.
+
+    The pause doubles up to a view: repetitions do not help against overload, but add to it.
+    """
     state = turn.state
     if not busy(turn) or turn.now_ms < state.resend_ms:
         return
-    state.resend_ms = turn.now_ms + turn.ctx.params.resend_ms
+    state.pause_ms = min(2 * state.pause_ms, turn.ctx.params.view_ms)
+    state.resend_ms = turn.now_ms + state.pause_ms
     if state.lock is not None and state.phase is not Phase.DECIDED:
         _say_status(turn)
     turn.repeat()

@@ -138,6 +138,8 @@ class RoundState(msgspec.Struct):
     conflicts: dict[bytes, Conflict]
     """One pair per signer."""
 
+    pause_ms: int
+    """From the last repetition of own statements, or the last own move, to the next repetition."""
     resend_ms: int
     deadline_ms: int | None
 
@@ -178,6 +180,7 @@ def fresh(epoch: int, round_number: int, parent: bytes, now_ms: int) -> RoundSta
         ahead=(),
         ahead_ms=0,
         conflicts={},
+        pause_ms=0,
         resend_ms=now_ms,
         deadline_ms=None,
     )

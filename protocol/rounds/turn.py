@@ -60,7 +60,13 @@ class Turn:
     def move(self, move: Move) -> None:
         """Go where the transition table says."""
         self.state.phase = after(self.state.phase, move)
+        self.be_patient()
         self.record("round_phase", phase=self.state.phase.value, move=move.name.lower())
+
+    def be_patient(self) -> None:
+        """Repeat nothing for resend_ms: what was just said has to arrive first."""
+        self.state.pause_ms = self.ctx.params.resend_ms
+        self.state.resend_ms = self.now_ms + self.state.pause_ms
 
     def record(self, event: str, **fields: str | int) -> None:
         """Tell operators something about this round and view."""

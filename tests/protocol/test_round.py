@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from protocol.effects import Decided, Publish, Record, SendTo, ServeBatches
+from protocol.effects import Broadcast, Decided, Publish, Record, SendTo, ServeBatches
 from protocol.eip712 import digest, value_digest
 from protocol.errors import LocalProtocolError, RejectionReason
 from protocol.messages import (
@@ -18,6 +18,7 @@ from protocol.messages import (
     Timeout,
     Value,
 )
+from protocol.params import DEVNET
 from protocol.round import Phase, fresh, lookup, next_deadline_ms, next_round, resume, step
 from protocol.rounds.phases import TABLE, Move, after, mermaid
 from protocol.rounds.state import decode_state, encode_state
@@ -66,6 +67,31 @@ def test_after_the_list_cut_off_the_attempt_is_the_next_view_s() -> None:
     bench.tick(2 * VIEW)
     assert bench.state.phase is Phase.COLLECTING
     assert bench.spoken(Kind.TIMEOUT) == []
+
+
+def test_own_words_are_repeated_ever_more_seldom_until_something_is_said_anew() -> None:
+    bench = Bench()
+    bench.hold(A)
+    repeated = [
+        now
+        for now in range(0, 2 * VIEW, 10)
+        if any(isinstance(effect, Broadcast) for effect in bench.tick(now))
+    ]
+    # Nobody answers; the announcement of the second view is a word of its own.
+    assert repeated == [500, 1_500, VIEW + 500, VIEW + 1_500]
+
+
+def test_a_step_of_its_own_gives_the_others_time_before_it_repeats() -> None:
+    bench = Bench()
+    bench.tick(VIEW)
+    bench.hold(A)
+    bench.tick(VIEW + 400)
+    bench.hear(bench.status(bench.others()[0]))
+    bench.tick(VIEW + 400 + FREEZE)
+    assert bench.state.phase is Phase.FROZEN
+    repeat_at = VIEW + 400 + FREEZE + DEVNET.resend_ms
+    assert not any(isinstance(effect, Broadcast) for effect in bench.tick(repeat_at - 1))
+    assert any(isinstance(effect, Broadcast) for effect in bench.tick(repeat_at))
 
 
 # ---------------------------------------------------------------------- lists

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from eth_hash.auto import keccak
 
@@ -21,10 +23,10 @@ from tests.sim.toy import ToyMachine
 SEEDS = 120
 
 
-def failures(table_type: type[OperatorTable] = OperatorTable, enough: int = 1) -> list[str]:
+def failures(enough: int = 1) -> list[str]:
     found: list[str] = []
     for seed in range(SEEDS):
-        result = run_seed(seed, table_type)
+        result = run_seed(seed)
         if result.failure is not None:
             found.append(result.failure)
         if len(found) >= enough:
@@ -37,12 +39,20 @@ def test_a_majority_instead_of_two_thirds_forks() -> None:
         def quorum(self, signed: int) -> bool:
             return 2 * signed > self.total
 
-    assert any("fork" in failure for failure in failures(Majority))
+    assert any("fork" in (run.go().failure or "") for run in equivocating_runs(Majority))
 
 
-def test_voting_below_the_own_lock_forks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proposals, "respects_lock", lambda turn, proposal: True)
-    assert any("fork" in failure for failure in failures())
+def equivocating_runs(table_type: type[OperatorTable]) -> Iterator[Run]:
+    """Where a majority is less than two thirds, and a live gateway shows everybody another Value.
+
+    With a majority one such run in twenty forks; of runs drawn at random, one in three hundred.
+    """
+    for seed in range(300):
+        run = Run(seed, table_type)
+        if len(run.world.nodes) >= 5 and run.faulty:
+            run.mischief.habits = frozenset({"split", "double_vote", "two_lists"})
+            run.dead = frozenset()
+            yield run
 
 
 def test_a_lock_after_the_own_timeout_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +156,7 @@ def lock_fork_schedule(seed: int) -> Run | None:
     return run
 
 
-def test_the_textbook_schedule_against_a_missing_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_voting_below_the_own_lock_forks(monkeypatch: pytest.MonkeyPatch) -> None:
     schedules = [seed for seed in range(250) if lock_fork_schedule(seed) is not None]
     assert schedules
 
