@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from protocol.codec import decode, encode
-from protocol.duties import vouches
+from protocol.duties import evident, vouches
 from protocol.eip712 import Domain, digest, value_digest
-from protocol.errors import Rejection, RejectionReason
+from protocol.errors import RejectionReason
 from protocol.execution import Execution, RoundContent, execute, missing
 from protocol.ledger import listable, unserved
 from protocol.messages import (
@@ -110,8 +110,7 @@ class ReplicaApplication:
 
     def envelopes(self, value: Value) -> tuple[bytes, ...]:
         """Frames of the bodies that a Value names."""
-        named = (self.frame_of(Hash(identity)) for identity in (*value.bids, *value.outcomes))
-        return tuple(frame for frame in named if frame is not None)
+        return tuple(self.frames((*value.bids, *value.outcomes)).values())
 
     def execution(self, value: Value) -> Execution | Missing:
         """All that follows from a Value and the certified state."""
@@ -139,7 +138,7 @@ class ReplicaApplication:
                 asks[identity] = body
         vouched = self.vouched()
         for identity in (Hash(raw) for raw in value.outcomes):
-            known = vouched.get(identity) or self._outcome(identity)
+            known = vouched.get(identity) or self._archived_outcome(identity)
             if known is not None:
                 outcomes[identity] = known
         return RoundContent(value, buys, asks, outcomes, self.state.programs)
@@ -163,8 +162,13 @@ class ReplicaApplication:
         lacking += [Hash(raw) for raw in outcomes if Hash(raw) not in vouched]
         return tuple(lacking)
 
-    def frame_of(self, identity: Hash) -> bytes | None:
-        """Frame of a bid or outcome by its id."""
+    def frames(self, ids: Iterable[bytes]) -> dict[Hash, bytes]:
+        """Frames of the bids and outcomes that are held, by id, in the order asked for."""
+        vouched = self.vouched()
+        found = {Hash(raw): self._frame(Hash(raw), vouched) for raw in ids}
+        return {identity: frame for identity, frame in found.items() if frame is not None}
+
+    def _frame(self, identity: Hash, vouched: dict[Hash, Outcome]) -> bytes | None:
         state = self.state
         if identity in state.requests:
             held = state.requests[identity]
@@ -173,10 +177,8 @@ class ReplicaApplication:
         if identity in state.asks:
             ask = state.asks[identity]
             return encode(Envelope(Kind.ASK_BID, ask.body.operator, ask.body, ask.signature))
-        vouched = self.vouched().get(identity)
-        body = encode_outcome(vouched) if vouched is not None else state.outcomes.get(identity)
-        if body is not None:
-            return encode(Envelope(Kind.OUTCOME, self.me, body, b""))
+        if identity in vouched:
+            return encode(Envelope(Kind.OUTCOME, self.me, encode_outcome(vouched[identity]), b""))
         return state.archive.get(identity)
 
     def escrow_of(self, requester: Address) -> Wei:
@@ -185,10 +187,9 @@ class ReplicaApplication:
         charged = sum(row.charged.get(requester, 0) for row in self.state.unsettled.values())
         return Wei(max(0, free - charged))
 
-    def _evident(self, outcome: Outcome) -> bool:
-        """Whether this node's own evidence says the same, be the deadline over or not."""
+    def _evident(self, outcome: Completed | Cancelled | Failed) -> bool:
         job = self.state.jobs.get(outcome.request_id)
-        return job is not None and outcome in vouches(replace(job, expired=False))
+        return job is not None and evident(job, outcome)
 
     def _buys(self) -> tuple[Hash, ...]:
         pool = {bid: held.body for bid, held in self.state.requests.items()}
@@ -218,14 +219,9 @@ class ReplicaApplication:
         body = self._archived(identity)
         return body if isinstance(body, RequestBody | AskBid) else None
 
-    def _outcome(self, identity: Hash) -> Outcome | None:
-        body = self.state.outcomes.get(identity) or self._archived(identity)
-        if not isinstance(body, OutcomeBody):
-            return None
-        try:
-            return decode_outcome(body)
-        except Rejection:
-            return None
+    def _archived_outcome(self, identity: Hash) -> Outcome | None:
+        body = self._archived(identity)
+        return decode_outcome(body) if isinstance(body, OutcomeBody) else None
 
     def _archived(self, identity: Hash) -> object:
         frame = self.state.archive.get(identity)

@@ -18,6 +18,7 @@ from protocol.outcomes import (
     FailReason,
     Outcome,
     Reassigned,
+    outcome_id,
 )
 from protocol.types import Hash, TimestampMs
 
@@ -115,6 +116,22 @@ def vouches(job: Job) -> tuple[Outcome, ...]:
         for place, segment in enumerate(job.segments)
         if segment.late is not None
     )
+
+
+def evident(job: Job, outcome: Completed | Cancelled | Failed) -> bool:
+    """Tell whether what is known here bears an outcome out that others vouch for.
+
+    What bore it out once does so for good, whatever else comes: a Value that a quorum prepared must
+    stay acceptable to all. So the deadline does not matter here, nor which reason for a failure the
+    provers gave, nor what this node would say itself by now.
+    """
+    match outcome:
+        case Completed():
+            return outcome_id(outcome) in job.drawn
+        case Cancelled():
+            return job.state is JobState.AUCTIONED and job.cancel_asked
+        case Failed():
+            return any(len(segment.unavailable) > 1 for segment in job.segments)
 
 
 def next_deadline_ms(job: Job) -> TimestampMs | None:

@@ -54,12 +54,13 @@ from protocol.job_inputs import (
 )
 from protocol.lifecycle import CLOSED, WORKING, JobEvent, JobState, after, has_transition
 from protocol.messages import ProofRequest
-from protocol.outcomes import FailReason, ReassignReason
+from protocol.outcomes import Completed, FailReason, ReassignReason, outcome_id
 from protocol.params import ProtocolParams
 from protocol.types import Address, Hash, TimestampMs
 
 _REFUSED_KEPT: Final = 8
 """Digests of refused results remembered per attempt, so that they are not checked again."""
+_DRAWN_KEPT: Final = 8
 
 
 class Stage(IntEnum):
@@ -119,6 +120,8 @@ class Job:
     """The deadline view is over."""
     claim: bytes
     """What the verified proofs say; empty before."""
+    drawn: tuple[Hash, ...]
+    """Ids of the Completed outcomes of all claims ever drawn from verified proofs; the last few."""
 
 
 _CLOSING: Final = {
@@ -151,6 +154,7 @@ def new_job(
         cancel_asked=False,
         expired=False,
         claim=b"",
+        drawn=(),
     )
 
 
@@ -287,11 +291,11 @@ def _accepted(segment: Segment, now_ms: TimestampMs, params: ProtocolParams) -> 
 
 
 def _unavailable(segment: Segment, what: UnavailableSeen) -> Segment:
+    said = {**segment.unavailable, what.operator: what.reason}
     if segment.stage is Stage.VERIFIED:
-        return segment
+        return replace(segment, unavailable=said)
     accepted = segment.stage >= Stage.ACCEPTED
     late = ReassignReason.NO_RESULT if accepted else ReassignReason.NOT_ACCEPTED
-    said = {**segment.unavailable, what.operator: what.reason}
     return replace(segment, late=late, unavailable=said)
 
 
@@ -396,7 +400,11 @@ def _combine(job: Job) -> Job:
     submissions = [Submission(segment.operator, segment.publics) for segment in job.segments]
     *parts, combined = submissions
     try:
-        return replace(job, claim=encode_claim(combine_claim(job.request_id, parts, combined)))
+        claim = encode_claim(combine_claim(job.request_id, parts, combined))
+        provers = tuple(segment.operator for segment in job.segments)
+        drawn = outcome_id(Completed(job.request_id, claim, provers))
+        others = tuple(known for known in job.drawn if known != drawn)
+        return replace(job, claim=claim, drawn=(*others, drawn)[-_DRAWN_KEPT:])
     except Rejection:
         hashes = parse_combine(combined.values).segment_hashes
         doubted = {len(parts)} | {

@@ -29,8 +29,17 @@ from protocol.errors import LocalProtocolError, Rejection, RejectionReason
 from protocol.job import new_job
 from protocol.job import step as step_job
 from protocol.lifecycle import BEFORE_AWARD, CLOSED, JobState
-from protocol.messages import Accept, Cancel, Envelope, Kind, SegmentResult, Unavailable
-from protocol.outcomes import Cancelled, Completed, Failed, FailReason, Outcome
+from protocol.messages import (
+    Accept,
+    Body,
+    Cancel,
+    Envelope,
+    Kind,
+    OutcomeBody,
+    SegmentResult,
+    Unavailable,
+)
+from protocol.outcomes import Failed, FailReason, Outcome, OutcomeKind
 from protocol.replica_state import MAX_STATEMENTS, Ending, Placed, SignedRequest
 from protocol.rotation import view_start_ms
 from protocol.types import Address, Hash, TimestampMs
@@ -57,6 +66,12 @@ _FAILED: Final = {
     FailReason.UNSATISFIABLE: RejectionReason.UNSATISFIABLE,
 }
 _LATEST: Final = b"\x01"
+_EVIDENCE: Final[dict[int, Kind]] = {
+    OutcomeKind.COMPLETED: Kind.RESULT,
+    OutcomeKind.CANCELLED: Kind.CANCEL,
+    OutcomeKind.FAILED: Kind.UNAVAILABLE,
+}
+"""Statements that bear an outcome out."""
 _LOCAL: Final = (JobState.REQUESTED, JobState.CLASSIFIED)
 """States that no round knows of."""
 
@@ -252,16 +267,13 @@ class Jobs:
         due = [owed.next_deadline_ms(job) for job in self._state.jobs.values()]
         return min((at for at in due if at is not None), default=None)
 
-    def evidence(self, outcome: Outcome | None) -> list[bytes]:
-        """Frames from which a peer can find the same outcome."""
-        if not isinstance(outcome, Completed | Cancelled | Failed):
+    def evidence(self, body: Body) -> list[bytes]:
+        """Frames from which a peer can find the same outcome; none for anything else."""
+        if not isinstance(body, OutcomeBody):
             return []
-        held = self._state.statements.get(outcome.request_id, {})
-        if isinstance(outcome, Completed):
-            wanted = {Kind.RESULT}
-        else:
-            wanted = {Kind.CANCEL} if isinstance(outcome, Cancelled) else {Kind.UNAVAILABLE}
-        return [frame for slot, frame in held.items() if slot[0] in wanted]
+        wanted = _EVIDENCE.get(body.kind)
+        held = self._state.statements.get(Hash(body.request_id), {})
+        return [frame for slot, frame in held.items() if slot[0] == wanted]
 
     # ------------------------------------------------------------------ one job
 

@@ -45,6 +45,7 @@ from protocol.messages import (
     Kind,
     OutcomeBody,
     RequestBody,
+    Vote,
 )
 from protocol.replica_state import (
     MAX_EARLY_SETTLEMENTS,
@@ -60,7 +61,7 @@ from protocol.replica_state import (
 from protocol.rotation import OperatorTable, gateway
 from protocol.rounds.context import Missing
 from protocol.rounds.phases import Phase
-from protocol.rounds.state import fresh
+from protocol.rounds.state import fresh, value_held
 from protocol.settlements import Settlements
 from protocol.types import Address, Epoch, Hash, TimestampMs, Wei
 
@@ -137,7 +138,7 @@ class Replica:
             self.state.round, effects = agreement.resume(
                 self.state.round, self._application(), self._context(), now_ms
             )
-            self._effects += effects
+            self._stand_by(effects)
         self._advance()
         return self._end()
 
@@ -206,7 +207,7 @@ class Replica:
             state.round, effects = agreement.resume(
                 state.round, self._application(), self._context(), self._now_ms
             )
-            self._effects += effects
+            self._stand_by(effects)
 
     def _refresh_escrow(self, requester: Address, amount: int) -> None:
         """Note an escrow, and forget requests that it could never back: they fill the pool."""
@@ -236,13 +237,14 @@ class Replica:
 
     def _hear(self, envelope: Envelope) -> None:
         body = envelope.body
+        self._keep_asked(envelope)
         match body:
             case RequestBody():
                 self._hear_request(envelope, body)
             case AskBid():
                 self._hear_ask(envelope, body)
             case OutcomeBody():
-                self._hear_outcome(body)
+                pass  # anyone can make up outcomes: only what was asked for is kept
             case Fetch():
                 self._serve(Address(envelope.sender), body)
             case FetchBatches():
@@ -310,11 +312,16 @@ class Replica:
         bid_id = identity_of(self.setup.domain, envelope)
         state.asks[Hash(bid_id or b"")] = SignedAsk(body, envelope.signature)
 
-    def _hear_outcome(self, body: OutcomeBody) -> None:
-        """Keep it if this node asked for it: anyone can make up outcomes."""
-        identity = identity_of(self.setup.domain, Envelope(Kind.OUTCOME, b"", body, b""))
-        if identity is not None and self.state.round and identity in self.state.round.asked:
-            self.state.outcomes[identity] = body
+    def _keep_asked(self, envelope: Envelope) -> None:
+        """Keep what this node asked for, though its pools would refuse it: a Value names it."""
+        if self.state.round is None or not self.state.round.asked:
+            return
+        try:
+            identity = identity_of(self.setup.domain, envelope)
+        except Rejection:
+            return  # an outcome that is none
+        if identity is not None and identity in self.state.round.asked:
+            self.state.archive[identity] = encode(envelope)
 
     def _archive(self, body: Batches) -> None:
         """Keep the bodies of decided rounds until they are adopted."""
@@ -347,12 +354,14 @@ class Replica:
         if app is None or self.state.round is None:
             return
         frames: list[bytes] = []
+        held = app.frames(body.ids)
         for wanted in (Hash(raw) for raw in body.ids):
             found = agreement.lookup(self.state.round, wanted)
-            frame = encode(found) if found is not None else app.frame_of(wanted)
-            if frame is not None:
-                frames.append(frame)
-                frames += self._jobs.evidence(app.vouched().get(wanted))
+            if found is not None:
+                frames.append(encode(found))
+            elif wanted in held:
+                frames.append(held[wanted])
+                frames += self._jobs.evidence(decode(held[wanted]).body)
         reply: list[bytes] = []
         for frame in dict.fromkeys(frames):
             if sum(map(len, reply)) + len(frame) > MAX_REPLY:
@@ -374,12 +383,32 @@ class Replica:
             state.round, effects = agreement.step(
                 state.round, envelope, self._application(), self._context(), self._now_ms
             )
-            self._effects += effects
+            self._stand_by(effects)
         while state.round.phase is Phase.DECIDED and self._apply(state.round):
             state.round, effects = agreement.next_round(
                 state.round, self._application(), self._context(), self._now_ms
             )
-            self._effects += effects
+            self._stand_by(effects)
+
+    def _stand_by(self, effects: list[Effect]) -> None:
+        """Do what the round asks for, and keep until its end what the own list or PREPARE names.
+
+        A request may run out or lose its escrow, a late prover may deliver, before the round is
+        decided: what no node held any more, nobody could execute, and no round would follow.
+        """
+        self._effects += effects
+        round_state = self.state.round
+        for effect in effects:
+            named: tuple[bytes, ...] = ()
+            match effect:
+                case Publish(body=BidList() as body):
+                    named = (*body.bids, *body.outcomes)
+                case Publish(kind=Kind.PREPARE, body=Vote() as vote) if round_state is not None:
+                    value = value_held(round_state, vote.value)
+                    named = () if value is None else (*value.bids, *value.outcomes)
+                case _:
+                    continue
+            self.state.archive.update(self._application().frames(named))
 
     def _apply(self, decided: RoundState) -> bool:
         """Make the decided round certified state; False while the next table is not known yet."""
@@ -409,7 +438,6 @@ class Replica:
         state.asks = {
             bid: ask for bid, ask in state.asks.items() if ask.body.round > record.value.round
         }
-        state.outcomes = {}
         if not any(number > record.value.round for number in decided.catch_up):
             state.archive = {}
         for sequence in sorted(state.settled_early):

@@ -14,7 +14,7 @@ from protocol.errors import LocalProtocolError
 from protocol.inputs import AskPolicy, BatchSettled, ProgramRegistered, TableOpened
 from protocol.job import Job
 from protocol.ledger import Ledger
-from protocol.messages import AskBid, Certificate, OutcomeBody, RequestBody
+from protocol.messages import AskBid, Certificate, RequestBody
 from protocol.rounds.state import RoundState
 from protocol.types import Address, Hash
 
@@ -97,10 +97,9 @@ class ReplicaState(msgspec.Struct):
     """By bid id: heard of, not decided."""
     asks: dict[Hash, SignedAsk]
     """By bid id, of the open round."""
-    outcomes: dict[Hash, OutcomeBody]
-    """Outcomes that others named, fetched for the open round."""
     archive: dict[Hash, bytes]
-    """Frames by id that came with decided rounds not adopted yet."""
+    """Frames by id that the open round rests on, or that came with decided rounds not adopted yet:
+    kept whatever becomes of the pools and jobs meanwhile."""
 
     jobs: dict[Hash, Job]
     owners: dict[Hash, SignedRequest]
@@ -130,7 +129,6 @@ def empty_state() -> ReplicaState:
         decided_ms=0,
         requests={},
         asks={},
-        outcomes={},
         archive={},
         jobs={},
         owners={},

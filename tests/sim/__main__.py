@@ -8,7 +8,7 @@ import sys
 import time
 from dataclasses import asdict
 
-from tests.sim.market import run_market_seed
+from tests.sim.many import results, run_both
 from tests.sim.run import run_seed
 
 SHOWN = 60
@@ -23,18 +23,15 @@ def main() -> int:
     options = parser.parse_args()
     failed = 0
     began = time.monotonic()
-    for done, seed in enumerate(range(options.start, options.start + options.seeds), 1):
-        # The same seed over the toy, then over the whole replica: the first failure is told.
-        result = run_seed(seed)
-        if result.failure is None and not options.toy:
-            result = run_market_seed(seed)
+    seeds = range(options.start, options.start + options.seeds)
+    for done, result in enumerate(results(run_seed if options.toy else run_both, seeds), 1):
         failed += result.failure is not None
         if options.json:
             print(json.dumps(asdict(result)), flush=True)
         elif result.failure is not None:
-            print(f"seed {seed} ({result.faults}): {result.failure}")
+            print(f"seed {result.seed} ({result.faults}): {result.failure}")
             print("\n".join(f"    {line}" for line in result.trace[-SHOWN:]))
-            print(f"    replay: python -m tests.sim --seeds 1 --start {seed}", flush=True)
+            print(f"    replay: python -m tests.sim --seeds 1 --start {result.seed}", flush=True)
         if not options.json and done % 50 == 0:
             took = time.monotonic() - began
             print(f"{done}/{options.seeds} seeds, {failed} failed, {took:.0f} s", flush=True)

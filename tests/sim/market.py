@@ -40,14 +40,16 @@ from protocol.replica import Replica, Setup
 from protocol.round import RoundContext, RoundState
 from protocol.types import Address, Hash
 from tests.sim.crypto import HashCrypto, address_of, session_sign
+from tests.sim.mischief import MARKET_HABITS
 from tests.sim.run import DOMAIN, LIVENESS_VIEWS, PARAMS, VIEW_MS, Result, Run
 from tests.sim.world import Shell, ViolationError, World, signed_envelope
 
 PROGRAM, CLASS = keccak(b"program"), keccak(b"class")
 PRICE = PARAMS.initial_price_wei
 ESCROW = 10_000 * PRICE
-LAST_REQUEST_VIEWS = 24
-"""Views that a request has from its submission to its deadline."""
+REQUEST_VIEWS = (5, 6, 24, 24)
+"""Views that a request has from its submission to its deadline, drawn: the short ones end about
+when an accept timeout does."""
 
 
 class ReplicaPort:
@@ -129,7 +131,7 @@ class MarketRun(Run):
     """A run of the replica; the same faults, another load, and money to count."""
 
     # A request that is never worth its price ends with its deadline: expired, nothing paid.
-    liveness_views = LAST_REQUEST_VIEWS + LIVENESS_VIEWS
+    liveness_views = max(REQUEST_VIEWS) + LIVENESS_VIEWS
 
     def __init__(self, seed: int) -> None:
         self.chain = Chain()
@@ -139,8 +141,11 @@ class MarketRun(Run):
         self.ended: set[tuple[int, bytes]] = set()
         """Node and request: certified as closed there, as its `Forget` says."""
         self.inputs: set[tuple[int, bytes, int]] = set()
+        self.absent: set[bytes] = set()
+        """Requests whose owner is gone before it delivers any input."""
         self.owner = address_of("owner")
         super().__init__(seed)
+        self.mischief.habits |= {habit for habit in MARKET_HABITS if self.rng.random() < 0.5}
 
     def _shells(self) -> list[Shell]:
         shells = []
@@ -174,7 +179,7 @@ class MarketRun(Run):
             copies=1,
             reserve=fee,
             issued_at=now // 1_000,
-            deadline_view=now // VIEW_MS + LAST_REQUEST_VIEWS,
+            deadline_view=now // VIEW_MS + rng.choice(REQUEST_VIEWS),
             allowlist=(),
             salt=rng.randbytes(32),
         )
@@ -185,6 +190,8 @@ class MarketRun(Run):
         frame = codec.encode(signed_envelope(self.owner, Kind.REQUEST, body, signed))
         self.requests[request_id] = now
         self.bodies[request_id] = frame
+        if rng.random() < 0.2:
+            self.absent.add(request_id)
         for shell in self.honest():
             if now >= self.gst_ms or rng.random() < 0.7:
                 self._hand_in(shell.index, frame, now + rng.randint(1, 80))
@@ -249,7 +256,7 @@ class MarketRun(Run):
         for request_id, job in self._replica(shell).state.jobs.items():
             for place, segment in enumerate(job.segments):
                 mine = segment.operator == shell.machine.address and not segment.input_held
-                if mine and segment.stage is Stage.ASSIGNED:
+                if mine and request_id not in self.absent and segment.stage is Stage.ASSIGNED:
                     # The owner sends the private input, and again to whoever says it lacks it.
                     key = (id(shell.machine), request_id, place)
                     if key not in self.inputs:

@@ -12,6 +12,7 @@ from protocol import codec
 from protocol.effects import Effect, Publish
 from protocol.eip712 import body_digest, digest, value_digest
 from protocol.messages import (
+    AskBid,
     BidList,
     Certificate,
     Commit,
@@ -27,6 +28,8 @@ from protocol.types import Address
 from tests.sim.world import Shell, World, signed_envelope
 
 HABITS = ("mute", "split", "double_vote", "stale", "selective", "wrap", "two_lists", "hoard")
+MARKET_HABITS = ("two_asks",)
+"""Of runs over the whole replica alone."""
 
 
 @dataclass
@@ -46,6 +49,11 @@ class Mischief:
                 return []
             case Proposal():
                 return self._propose(world, shell, body)
+            case AskBid() if "two_asks" in self.habits:
+                other = msgspec.structs.replace(body, salt=bytes(31) + b"\x03")
+                asks = [_sign(world, shell, Kind.ASK_BID, each) for each in (body, other)]
+                self._split_send(world, shell, asks)
+                return []
             case BidList() if "two_lists" in self.habits:
                 self._split_send(world, shell, self._two_lists(world, shell, body))
                 return []

@@ -5,39 +5,32 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
 from protocol.inputs import Received
 from protocol.messages import Kind
 from protocol.round import Phase
+from tests.sim.many import results, run_both
 from tests.sim.market import run_market_seed
-from tests.sim.run import DOMAIN, VIEW_MS, Run, item_frame, run_seed
+from tests.sim.run import DOMAIN, VIEW_MS, Result, Run, item_frame, run_seed
 from tests.sim.toy import ToyMachine
 
-BLOCK = 20
 
-
-@pytest.mark.parametrize("start", range(0, 200, BLOCK))
-def test_seeds(start: int) -> None:
-    for seed in range(start, start + BLOCK):
-        result = run_seed(seed)
+@pytest.mark.parametrize("run", [run_seed, run_market_seed])
+def test_seeds(run: Callable[[int], Result]) -> None:
+    for result in results(run, range(200)):
         tail = "\n".join(result.trace[-40:])
-        assert result.failure is None, f"seed {seed} ({result.faults}): {result.failure}\n{tail}"
-
-
-@pytest.mark.parametrize("start", range(0, 200, BLOCK))
-def test_seeds_over_the_whole_replica(start: int) -> None:
-    for seed in range(start, start + BLOCK):
-        result = run_market_seed(seed)
-        tail = "\n".join(result.trace[-40:])
-        assert result.failure is None, f"seed {seed} ({result.faults}): {result.failure}\n{tail}"
+        assert result.failure is None, (
+            f"seed {result.seed} ({result.faults}): {result.failure}\n{tail}"
+        )
 
 
 @pytest.mark.slow
 def test_more_seeds() -> None:
-    failed = [seed for seed in range(10_000, 12_000) if run_seed(seed).failure is not None]
-    assert failed == []
+    found = results(run_both, range(10_000, 12_000))
+    assert [result.seed for result in found if result.failure is not None] == []
 
 
 def test_a_seed_replays_to_the_same_trace() -> None:
