@@ -335,9 +335,13 @@ class Jobs:
         """Forget a request that is over, or that no round knows of."""
         state = self._state
         job = state.jobs.pop(request_id, None)
-        held = state.owners.pop(request_id, None)
+        state.owners.pop(request_id, None)
         if job is not None and job.state in BEFORE_AWARD:
-            state.requests = {bid: kept for bid, kept in state.requests.items() if kept is not held}
+            state.requests = {
+                bid: held
+                for bid, held in state.requests.items()
+                if held.body.bid.request_id != request_id
+            }
         for table in (
             state.statements,
             state.placed,
