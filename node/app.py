@@ -239,7 +239,7 @@ class _Node:
                     await self.submit(policy)
                 await infrastructure.start(watcher.follow)
                 infrastructure.start_soon(watcher.answer_escrow)
-                infrastructure.start_soon(self._epoch_keeper().keep)
+                infrastructure.start_soon(self._epoch_keeper(watcher).keep)
                 infrastructure.start_soon(retire_idle_workers)
                 facade = self._facade(self.replica, watcher)
                 async with trio.open_nursery() as intake:
@@ -344,9 +344,11 @@ class _Node:
         journal = ChainJournal(self.store)
         return ChainSettler(self.market, self.sender, journal.add_attempt, journal.attempts)
 
-    def _epoch_keeper(self) -> EpochKeeper:
+    def _epoch_keeper(self, watcher: ChainWatcher) -> EpochKeeper:
         contracts = self.identity.deployment.contracts
-        return EpochKeeper(self.client, self.registry, contracts, self.sender, self._place)
+        return EpochKeeper(
+            self.client, self.registry, contracts, self.sender, self._place, lambda: watcher.head
+        )
 
     def _place(self) -> tuple[int, int] | None:
         """This operator's position in the newest table, and the table's size."""

@@ -123,11 +123,13 @@ def evident(job: Job, outcome: Completed | Cancelled | Failed) -> bool:
 
     What bore it out once does so for good, whatever else comes: a Value that a quorum prepared must
     stay acceptable to all. So the deadline does not matter here, nor which reason for a failure the
-    provers gave, nor what this node would say itself by now.
+    provers gave, nor what this node would say itself by now. Who holds two statements of one prover
+    can draw no claim from them, and goes with the N - f members whose lists say what they verified.
     """
     match outcome:
         case Completed():
-            return outcome_id(outcome) in job.drawn
+            barred = any(segment.barred for segment in job.segments)
+            return barred or outcome_id(outcome) in job.drawn
         case Cancelled():
             return job.state is JobState.AUCTIONED and job.cancel_asked
         case Failed():

@@ -33,7 +33,10 @@ DEADLINE_S: Final = 20.0
 
 
 class EpochKeeper:
-    """One task runs `keep`; `place` gives (own position, number of operators), or None."""
+    """One task runs `keep`; `place` gives (own position, number of operators), or None.
+
+    `head` gives the number of the last block that the watcher saw: an idle node asks for it once.
+    """
 
     def __init__(
         self,
@@ -42,12 +45,14 @@ class EpochKeeper:
         contracts: Contracts,
         sender: Sender,
         place: Callable[[], tuple[int, int] | None],
+        head: Callable[[], int],
     ) -> None:
         self._client = client
         self._registry = registry
         self._contracts = contracts
         self._sender = sender
         self._place = place
+        self._head = head
 
     async def keep(self) -> None:
         """Look, and take a due step when it is this operator's turn, until cancelled."""
@@ -59,9 +64,8 @@ class EpochKeeper:
             await trio.sleep(POLL_S)
 
     async def _look(self) -> None:
-        head = await self._client.block_number()
-        place = self._place()
-        if place is None or head // TURN_BLOCKS % place[1] != place[0]:
+        head, place = self._head(), self._place()
+        if not head or place is None or head // TURN_BLOCKS % place[1] != place[0]:
             return
         step = await due_step(self._registry, self._contracts, head)
         if step is None:

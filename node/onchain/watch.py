@@ -94,6 +94,8 @@ class ChainWatcher:
         self._on_tables = on_tables
         self._metrics = metrics
         self._clock = clock
+        self.head = 0
+        """Number of the last block seen."""
         self._within: bool | None = None
         self._epochs: set[int] = set()
         self._requesters: set[bytes] = set()
@@ -137,6 +139,7 @@ class ChainWatcher:
                 # A chain that stands still, or can not be seen, is no clock to agree with.
                 await self._judge(within=False)
                 continue
+            self.head = update.head.number
             self._metrics.chain_head.set(update.head.number)
             offset = self._clock.now_ms() - update.head.timestamp_s * 1_000
             self._metrics.clock_offset_ms.set(offset)

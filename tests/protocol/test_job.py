@@ -24,6 +24,7 @@ from protocol.duties import (
     Relay,
     SayUnavailable,
     SendAccept,
+    evident,
     next_deadline_ms,
     todo,
     vouches,
@@ -350,6 +351,40 @@ def test_a_prover_that_signs_two_statements_loses_the_segment_even_when_both_are
     assert reason_of(job, result(1, TWO, proof=b"once more")) is Why.REPLAYED
     job, heir = reassigned(job, 1, at=START + 1)
     assert vouches(prove(job, 1, heir)) == (Completed(REQUEST, CLAIM, (ONE, heir, ONE)),)
+
+
+def test_what_bore_an_outcome_out_does_so_for_good():
+    """Else a Value that a quorum prepared could become one that nobody accepts."""
+    completed = Completed(REQUEST, CLAIM, AWARD.provers)
+    job = accepted()
+    assert not evident(job, completed)
+    for place, prover in enumerate(AWARD.provers):
+        job = prove(job, place, prover)
+    assert evident(job, completed)
+    contradicted = feed(job, result(1, TWO, roots=(111, 777)))
+    overdue = feed(job, Ticked(), at=DEADLINE)
+    assert completed not in (*vouches(contradicted), *vouches(overdue))
+    assert evident(contradicted, completed)
+    assert evident(overdue, completed)
+    assert not evident(overdue, replace(completed, claim=encode_claim(Claim(999, 5_001, 32))))
+
+
+def test_who_holds_two_statements_of_a_prover_goes_with_the_members_that_verified_one():
+    job = feed(accepted(), result(1, TWO, roots=(111, 777)), result(1, TWO))
+    assert vouches(job) == (Reassigned(REQUEST, 1, 0, ReassignReason.NO_RESULT),)
+    assert evident(job, Completed(REQUEST, CLAIM, AWARD.provers))
+
+
+def test_a_failure_stays_evident_after_the_deadline_a_proof_and_another_reason():
+    failed = Failed(REQUEST, FailReason.WITHHELD)
+    job = feed(assigned(), UnavailableSeen(1, TWO, FailReason.WITHHELD))
+    assert not evident(job, failed)
+    job, heir = reassigned(job, 1, at=START + 1)
+    job = feed(job, UnavailableSeen(1, heir, FailReason.UNSATISFIABLE))
+    assert vouches(job) == (Failed(REQUEST, FailReason.UNSATISFIABLE),)
+    assert evident(job, failed)
+    assert evident(prove(job, 1, heir), failed)
+    assert evident(feed(job, Ticked(), at=DEADLINE), failed)
 
 
 def test_another_proof_of_the_same_statement_is_no_contradiction():

@@ -49,7 +49,7 @@ PRICE = PARAMS.initial_price_wei
 ESCROW = 10_000 * PRICE
 REQUEST_VIEWS = (5, 6, 24, 24)
 """Views that a request has from its submission to its deadline, drawn: the short ones end about
-when an accept timeout does."""
+when an accept timeout does, or before a round could admit them."""
 
 
 class ReplicaPort:
@@ -136,7 +136,7 @@ class MarketRun(Run):
     def __init__(self, seed: int) -> None:
         self.chain = Chain()
         self.requests: dict[bytes, int] = {}
-        """Request id -> when it was handed in."""
+        """Request id -> when it was handed in, if every good network has the time to end it."""
         self.bodies: dict[bytes, bytes] = {}
         self.ended: set[tuple[int, bytes]] = set()
         """Node and request: certified as closed there, as its `Forget` says."""
@@ -172,6 +172,7 @@ class MarketRun(Run):
         rng, now = self.rng, self.world.now_ms
         slots = rng.randint(2, 4)
         fee = (slots * PRICE * rng.randint(1, 3)).to_bytes(32, "big")
+        views = rng.choice(REQUEST_VIEWS)
         request = ProofRequest(
             program_id=PROGRAM,
             requester=self.owner,
@@ -179,7 +180,7 @@ class MarketRun(Run):
             copies=1,
             reserve=fee,
             issued_at=now // 1_000,
-            deadline_view=now // VIEW_MS + rng.choice(REQUEST_VIEWS),
+            deadline_view=now // VIEW_MS + views,
             allowlist=(),
             salt=rng.randbytes(32),
         )
@@ -188,7 +189,8 @@ class MarketRun(Run):
         body = RequestBody(request, session_sign(self.owner, request_id), bid)
         signed = body_digest(DOMAIN, Kind.REQUEST, body)
         frame = codec.encode(signed_envelope(self.owner, Kind.REQUEST, body, signed))
-        self.requests[request_id] = now
+        if views == max(REQUEST_VIEWS):
+            self.requests[request_id] = now
         self.bodies[request_id] = frame
         if rng.random() < 0.2:
             self.absent.add(request_id)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol, cast
 
 import msgspec
 
 from protocol import codec
+from protocol.claims import (
+    COMBINE_VALUES,
+    encode_combine,
+    encode_segment,
+    parse_combine,
+    parse_segment,
+)
 from protocol.effects import Effect, Publish
 from protocol.eip712 import body_digest, digest, value_digest
 from protocol.messages import (
@@ -19,6 +26,7 @@ from protocol.messages import (
     Envelope,
     Kind,
     Proposal,
+    SegmentResult,
     Value,
     Vote,
 )
@@ -28,7 +36,7 @@ from protocol.types import Address
 from tests.sim.world import Shell, World, signed_envelope
 
 HABITS = ("mute", "split", "double_vote", "stale", "selective", "wrap", "two_lists", "hoard")
-MARKET_HABITS = ("two_asks",)
+MARKET_HABITS = ("two_asks", "two_results")
 """Of runs over the whole replica alone."""
 
 
@@ -53,6 +61,10 @@ class Mischief:
                 other = msgspec.structs.replace(body, salt=bytes(31) + b"\x03")
                 asks = [_sign(world, shell, Kind.ASK_BID, each) for each in (body, other)]
                 self._split_send(world, shell, asks)
+                return []
+            case SegmentResult() if "two_results" in self.habits:
+                results = [_sign(world, shell, Kind.RESULT, each) for each in _two_results(body)]
+                self._split_send(world, shell, results)
                 return []
             case BidList() if "two_lists" in self.habits:
                 self._split_send(world, shell, self._two_lists(world, shell, body))
@@ -145,6 +157,17 @@ class Mischief:
         delay = 0 if target == shell.index else world.rng.randint(*world.links.delay_ms)
         if target == shell.index or world.links.open(shell.index, target):
             world.at(world.now_ms + delay, lambda: world.receive(target, frame))
+
+
+def _two_results(body: SegmentResult) -> list[SegmentResult]:
+    """Two statements about one segment, each of which a proof may bear out."""
+    if len(body.publics) == COMBINE_VALUES:
+        combined = parse_combine(body.publics)
+        other = encode_combine(replace(combined, total=combined.total + 1))
+    else:
+        values = parse_segment(body.publics)
+        other = encode_segment(replace(values, root_hash=values.root_hash + 1_000))
+    return [body, msgspec.structs.replace(body, publics=other)]
 
 
 def replace_proposal(body: Proposal, value: Value) -> Proposal:
