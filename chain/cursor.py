@@ -104,21 +104,23 @@ class Follower:
             ReorgTooDeepError: no remembered block is on the chain any more.
             ChainError: the endpoint failed; the position is kept.
         """
+        pause = self._seen is not None  # caught up: the head was looked at just now
         while True:
+            if pause:
+                await trio.sleep(self._policy.poll_s)
+            pause = True
             head = await self._client.head()
             if head.hash == self._seen:
-                await trio.sleep(self._policy.poll_s)
                 continue
             update = await self._advance(head)
-            if update is not None:
-                self._position = update.position
-                # Behind the head, the next call must not wait for it to move.
-                final = head.number - self._policy.confirmations + 1
-                caught_up = update.rewound_to is None and update.position.tip.number >= final
-                self._seen = head.hash if caught_up else None
-                return update
-            # The chain is being rewritten under our eyes; the next look sees one side of it.
-            await trio.sleep(self._policy.poll_s)
+            if update is None:
+                continue  # the chain is being rewritten under our eyes; the next look sees one side
+            self._position = update.position
+            # Behind the head, the next call must not wait for it to move.
+            final = head.number - self._policy.confirmations + 1
+            caught_up = update.rewound_to is None and update.position.tip.number >= final
+            self._seen = head.hash if caught_up else None
+            return update
 
     async def _advance(self, head: Block) -> Update | None:
         tip = self._position.tip
