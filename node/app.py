@@ -206,7 +206,9 @@ class _Node:
         )
         self.submit = self.driver.submit
         self.ingress = Ingress(identity.domain, self.signatures, self._fault)
-        self.inputs = PrivateInputs(identity.operator, identity.keys.sealing, prover, self._job)
+        self.inputs = PrivateInputs(
+            identity.operator, identity.keys.sealing, prover, self._job, self.driver.wait_changed
+        )
         self.reports = ReportService(store, self.metrics, self.clock)
 
     async def run(self, listener: Any, retire_idle_workers: Callable[[], Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_BOX: Final = 64 << 10
 """Bytes of a sealed input; the largest of the shipped program has 4 KiB."""
 DELIVERY_TIMEOUT_S: Final = 10.0
+ASSIGNMENT_WAIT_S: Final = 1.0
+"""The node that was asked may have decided the round a moment before the prover."""
 
 
 class BoxReply(IntEnum):
@@ -50,11 +52,13 @@ class PrivateInputs:
         key: SealingKey,
         prover: Prover,
         job_of: Callable[[Hash], Job | None],
+        changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._me = me
         self._key = key
         self._prover = prover
         self._job_of = job_of
+        self._changed = changed
         self._submit: Submit | None = None
         self._network: Network | None = None
 
@@ -94,10 +98,8 @@ class PrivateInputs:
 
     async def take(self, request_id: Hash, segment: int, box: bytes) -> BoxReply:
         """Open a box for a segment of this node; on TAKEN the input survives a crash."""
-        job = self._job_of(request_id)
-        if job is None or segment >= len(job.segments) or self._submit is None:
-            return BoxReply.NOT_ASSIGNED
-        if job.segments[segment].operator != self._me:
+        job = await self._assigned(request_id, segment)
+        if job is None or self._submit is None:
             return BoxReply.NOT_ASSIGNED
         if len(box) > MAX_BOX:
             return BoxReply.MISMATCH
@@ -110,3 +112,14 @@ class PrivateInputs:
         await self._prover.hold_input(request_id, segment, plain)
         await self._submit(InputHeld(request_id, segment))
         return BoxReply.TAKEN
+
+    async def _assigned(self, request_id: Hash, segment: int) -> Job | None:
+        """The job, as soon as the segment is this node's; None if it does not become so."""
+        with trio.move_on_after(ASSIGNMENT_WAIT_S):
+            while True:
+                job = self._job_of(request_id)
+                places = () if job is None else job.segments[segment : segment + 1]
+                if any(place.operator == self._me for place in places):
+                    return job
+                await self._changed()
+        return None
