@@ -9,7 +9,9 @@ from eth_hash.auto import keccak
 
 from protocol import round as round_module
 from protocol.application import ReplicaApplication
+from protocol.effects import Effect
 from protocol.messages import Certificate, Envelope, Kind, Value, Vote
+from protocol.replica import Replica
 from protocol.rotation import OperatorTable, gateway
 from protocol.rounds import presence, proposals, votes
 from protocol.rounds.context import Missing
@@ -118,6 +120,23 @@ def test_nodes_that_compute_different_batches_are_noticed(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(ReplicaApplication, "execute", execute)
     assert any("two batches" in (run_market_seed(seed).failure or "") for seed in range(5))
+
+
+def test_forgetting_what_the_own_list_names_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    def do_only(self: Replica, effects: list[Effect]) -> None:
+        self._effects += effects
+
+    monkeypatch.setattr(Replica, "_stand_by", do_only)
+    assert any("in time" in failure for failure in market_failures())
+
+
+def test_refusing_what_was_asked_for_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Replica, "_keep_asked", lambda self, envelope: None)
+    assert any("in time" in failure for failure in market_failures())
+
+
+def market_failures() -> Iterator[str]:
+    return filter(None, (run_market_seed(seed).failure for seed in range(80)))
 
 
 def test_a_machine_that_wants_to_be_woken_for_ever_is_noticed(
