@@ -53,7 +53,7 @@ class Chaos:
 
     async def run(self) -> None:
         while len(self.killed) < KILLS:
-            await trio.sleep(self.chance.uniform(0.1, 2.0))
+            await trio.sleep(self.chance.uniform(0.1, 1.0))
             name = self.chance.choice(list(self.cluster.nodes))
             await self._kill(name)
             while self.chance.random() < 0.4:
