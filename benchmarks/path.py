@@ -39,6 +39,8 @@ COLD_RUNS: Final = 3
 WARM_RUNS: Final = 4
 RATIO: Final = 1.25
 DEADLINE_S: Final = 180
+REST_S: Final = 3
+"""Idle before every measured run, raw or not: a virtual machine's cores slow down under load."""
 STAGES: Final = ("received", "assigned", "accepted", "proven", "verified", "certified", "settled")
 _GAS: Final = ROOT / "contracts" / "snapshots" / "GasTest.json"
 
@@ -64,6 +66,7 @@ async def measure(say: Callable[[str], None], *, quick: bool) -> None:
                     cold.append(await _pair(say, "cold", cluster, books, raw_ms))
                     if last:
                         await engine.warm(program.program_id)
+                        await _warm_nodes(cluster)
                     for _ in range(warm_runs if last else 0):
                         raw_ms = await _raw(engine, program, books)
                         warm.append(await _pair(say, "warm", cluster, books, raw_ms))
@@ -98,6 +101,7 @@ async def _raw(engine: ProvingEngine, program: BuiltProgram, books: tuple[Accoun
     inputs = (*work.segment_inputs, work.combine_input)
     for segment, private_input in enumerate(inputs):
         await engine.hold_input(request_id, segment, private_input)
+    await trio.sleep(REST_S)
     started = time.perf_counter()
     async with trio.open_nursery() as nursery:
         for segment in range(len(inputs)):
@@ -107,6 +111,20 @@ async def _raw(engine: ProvingEngine, program: BuiltProgram, books: tuple[Accoun
     elapsed = time.perf_counter() - started
     await engine.forget(request_id)
     return round(elapsed * 1_000)
+
+
+async def _warm_nodes(cluster: Cluster) -> None:
+    """A small request for each operator alone: then every node has loaded both circuits' keys."""
+    books = requests.accounts(1)
+    async with open_http() as http:
+        client = NodeClient(cluster.api_urls, http)
+        node = await client.get("/v1/node")
+        for row in node["operators"]:
+            only = (bytes.fromhex(row["operator"].removeprefix("0x")),)
+            request = await requests.prepared(client, cluster, books, DEADLINE_S, only)
+            document = await submit(client, request, lambda _: None)
+            if document["state"] != "settled":
+                raise RuntimeError(f"a request to warm a node ended {document['state']}")
 
 
 async def _pair(
@@ -119,6 +137,7 @@ async def _pair(
     async with open_http() as http:
         client = NodeClient(cluster.api_urls, http)
         request = await requests.prepared(client, cluster, books, DEADLINE_S)
+        await trio.sleep(REST_S)
         started = time.perf_counter()
         document = await submit(client, request, lambda _: None)
         client_ms = round((time.perf_counter() - started) * 1_000)

@@ -35,11 +35,15 @@ def accounts(count: int) -> tuple[Account, ...]:
 
 
 async def prepared(
-    client: NodeClient, cluster: Cluster, books: tuple[Account, ...], deadline_s: int
+    client: NodeClient,
+    cluster: Cluster,
+    books: tuple[Account, ...],
+    deadline_s: int,
+    allowlist: tuple[bytes, ...] = (),
 ) -> Prepared:
     """A signed request, ready to be handed in."""
     node = await client.get("/v1/node")
-    order = Order(PROGRAM, books, MAX_FEE, deadline_s)
+    order = Order(PROGRAM, books, MAX_FEE, deadline_s, allowlist)
     return await trio.to_thread.run_sync(prepare, order, cluster.requester, node)
 
 
