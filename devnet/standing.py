@@ -125,6 +125,8 @@ def detach(folder: Path, arguments: list[str], say: Callable[[str], None]) -> di
         while True:
             ended = child.poll() is not None
             state = None if ended else read_state(folder)
+            if state is not None and state["pid"] != child.pid:
+                state = None  # a killed predecessor's; the child will clear it away
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
             complete = [line.rstrip() for line in lines if line.endswith("\n")]
             for line in complete[told:]:

@@ -94,7 +94,10 @@ def test_a_supervisor_that_was_killed_leaves_nothing_running(folder: Path) -> No
         time.sleep(0.05)
     assert devnet("status", folder=folder).returncode == Exit.NOT_TRUE
     assert answer("down", folder=folder) == {"stopped": False}
-    assert devnet(*UP, folder=folder).returncode == Exit.OK
+    again = json.loads(devnet(*UP, "--json", folder=folder).stdout)
+    assert again["pid"] == supervisor_pid(folder) != state["pid"]
+    assert answer("down", folder=folder) == {"stopped": True}
+    assert not is_running(again["pid"])
 
 
 def test_a_folder_with_other_files_is_left_alone(folder: Path) -> None:
