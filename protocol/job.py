@@ -61,6 +61,7 @@ from protocol.types import Address, Hash, TimestampMs
 _REFUSED_KEPT: Final = 8
 """Digests of refused results remembered per attempt, so that they are not checked again."""
 _DRAWN_KEPT: Final = 8
+"""More than an honest network draws of one request; bounds what contradicting provers add."""
 
 
 class Stage(IntEnum):
