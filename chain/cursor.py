@@ -49,14 +49,16 @@ class FollowPolicy:
     """1 takes the newest block as final; blocks above are never read."""
     max_range: int = 500
     """Blocks in one `eth_getLogs`; public endpoints refuse long ranges."""
-    poll_s: float = 0.5
-    """Pause between two looks at the head: half of the shortest block time; looks cost CPU."""
+    block_time_s: float = 1.0
+    """From one block to the next; looks at the head crowd where the next block is due."""
     remembered: int = 64
     """Marks kept to find the common ancestor after a reorganisation below the finality depth."""
 
     def __post_init__(self) -> None:
         if min(self.confirmations, self.max_range, self.remembered) < 1:
             raise ValueError("confirmations, range and remembered marks are at least 1")
+        if self.block_time_s <= 0:
+            raise ValueError("a block takes some time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,10 @@ class Follower:
         self._position = position
         self._policy = policy
         self._seen: Hash | None = None
+        self._seen_at = 0.0
+        self._looks = 0
+        self._met = False
+        """Whether the last block was looked for before it was there, so that its age is known."""
 
     async def next_update(self) -> Update:
         """Wait until the chain moves. Cancelled or failed, it has moved nothing: call it again.
@@ -107,9 +113,10 @@ class Follower:
         pause = self._seen is not None  # caught up: the head was looked at just now
         while True:
             if pause:
-                await trio.sleep(self._policy.poll_s)
+                await trio.sleep(self._pause_s())
             pause = True
             head = await self._client.head()
+            self._looks += 1
             if head.hash == self._seen:
                 continue
             update = await self._advance(head)
@@ -120,7 +127,20 @@ class Follower:
             final = head.number - self._policy.confirmations + 1
             caught_up = update.rewound_to is None and update.position.tip.number >= final
             self._seen = head.hash if caught_up else None
+            self._seen_at = trio.current_time()
+            self._met, self._looks = self._looks > 1, 0
             return update
+
+    def _pause_s(self) -> float:
+        """Until the next look: rarely while no block is due, every twentieth of its time then."""
+        block_s = self._policy.block_time_s
+        fine_s = block_s / 20
+        age_s = trio.current_time() - self._seen_at
+        # A block that the first look found may have come long before: search for its beat.
+        quiet_s = block_s - fine_s if self._met else block_s / 2
+        if age_s < quiet_s:
+            return quiet_s - age_s
+        return fine_s if age_s < 2 * block_s else block_s / 2
 
     async def _advance(self, head: Block) -> Update | None:
         tip = self._position.tip

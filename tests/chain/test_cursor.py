@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 import trio
+import trio.testing
 
-from chain import onboarding
-from chain.client import ChainClient, hexed, open_client
+from chain import onboarding, rpc_values
+from chain.client import Call, ChainClient, hexed, open_client
 from chain.cursor import Follower, FollowPolicy, Mark, Position, Update, position_before
 from chain.errors import BadResponseError, ChainFault, ReorgTooDeepError
 from chain.events import EscrowDeposited, decode_events, watched
 from chain.interfaces import MINT
-from chain.rpc_values import Log
+from chain.rpc_values import Block, Log
 from devnet.accounts import REQUESTER, account
 from devnet.contract import transact
 from devnet.operators import fund_requester, mine
@@ -21,7 +22,10 @@ from protocol.types import Address
 from tests.chain.endpoint import Answer, endpoint, result
 from tests.chain.network import Network
 
-POLICY = FollowPolicy(confirmations=1, poll_s=0.01)
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+POLICY = FollowPolicy(confirmations=1, block_time_s=0.02)
 
 
 async def follow(
@@ -219,3 +223,56 @@ async def test_logs_that_can_not_be_are_refused(logs: list[dict[str, Any]]) -> N
     async with endpoint(serving(logs)) as served, open_client(served.url) as client:
         with pytest.raises(BadResponseError):
             await first_update(client)
+
+
+class BeatingChain(ChainClient):
+    """A block every second of trio's clock; counts how often its head was looked at."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def number(self) -> int:
+        return 6 + int(trio.current_time() - START)
+
+    async def head(self) -> Block:
+        self.looks += 1
+        return rpc_values.block(header(self.number()))
+
+    async def batch(self, calls: Sequence[Call]) -> list[Any]:
+        return [
+            [] if call.method == "eth_getLogs" else header(int(str(call.params[0]), 16))
+            for call in calls
+        ]
+
+
+START = 1_000.3
+
+
+async def test_a_block_is_seen_soon_with_few_looks(autojump_clock: trio.testing.MockClock) -> None:
+    autojump_clock.jump(START + 0.47 - trio.current_time())
+    chain = BeatingChain()
+    position = Position((Mark(5, (5).to_bytes(32, "big")),))
+    policy = FollowPolicy(confirmations=1, block_time_s=1.0)
+    follower = Follower(chain, [Address(b"\xaa" * 20)], position, policy)
+    for _ in range(3):  # finds the beat
+        await follower.next_update()
+    before = chain.looks
+    for _ in range(20):
+        update = await follower.next_update()
+        assert update.head.number == chain.number()
+        assert (trio.current_time() - START) % 1.0 <= 0.06, "later than a twentieth of a block"
+    assert chain.looks - before <= 2 * 20 + 1
+
+
+async def test_a_chain_that_stands_still_is_looked_at_rarely(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    chain = BeatingChain()
+    chain.number = lambda: 6  # type: ignore[method-assign]
+    position = Position((Mark(5, (5).to_bytes(32, "big")),))
+    policy = FollowPolicy(confirmations=1, block_time_s=1.0)
+    follower = Follower(chain, [Address(b"\xaa" * 20)], position, policy)
+    await follower.next_update()
+    with trio.move_on_after(62):
+        await follower.next_update()
+    assert chain.looks <= 2 * 60 + 40
