@@ -125,34 +125,46 @@ async def _poll(client: NodeClient, prepared: Prepared, version: int, last: Json
 
 
 class _Courier:
-    """Delivers each segment's input to whoever is assigned, once per assignment."""
+    """Delivers each segment's input to whoever is assigned, until the segment is theirs no more."""
 
     def __init__(self, client: NodeClient, prepared: Prepared) -> None:
         self._client = client
         self._prepared = prepared
-        self._taken: set[tuple[int, str, int]] = set()
+        self._waiting: dict[int, Json] = {}
+        """Of each segment that waits for its input, the last row that was seen."""
+        self._begun: set[tuple[int, str, int]] = set()
 
     def deliver(self, nursery: trio.Nursery, row: Json) -> None:
         """Start a delivery if this assignment still waits for its input."""
-        key = (int(row["segment"]), str(row["operator"]), int(row["attempt"]))
-        if row["state"] != "assigned" or key in self._taken:
+        segment = int(row["segment"])
+        if row["state"] != "assigned":
+            self._waiting.pop(segment, None)
             return
-        self._taken.add(key)
-        nursery.start_soon(self._deliver, key, _bytes(row["sealing_key"]))
+        self._waiting[segment] = row
+        if _assignment(row) not in self._begun:
+            self._begun.add(_assignment(row))
+            nursery.start_soon(self._deliver, row)
 
-    async def _deliver(self, key: tuple[int, str, int], sealing_key: bytes) -> None:
-        segment, operator, _attempt = key
+    async def _deliver(self, row: Json) -> None:
+        segment, operator, _attempt = assignment = _assignment(row)
         work = self._prepared.plan
         inputs = (*work.segment_inputs, work.combine_input)
         data = associated_data(self._prepared.request_id, segment, _bytes(operator))
-        box = seal(sealing_key, inputs[segment], data)
+        box = seal(_bytes(row["sealing_key"]), inputs[segment], data)
         path = f"/v1/requests/0x{self._prepared.request_id.hex()}/inputs/{segment}"
-        try:
-            await self._client.put(path, box, {"operator": operator})
-        except (NodeUnreachableError, RefusedError):
-            # The prover may be down: the next document shows a standby, or this one again.
-            await trio.sleep(RETRY_S)
-            self._taken.discard(key)
+        while segment in self._waiting and _assignment(self._waiting[segment]) == assignment:
+            try:
+                await self._client.put(path, box, {"operator": operator})
+            except (NodeUnreachableError, RefusedError):
+                # The prover may be down or late: again, until a standby takes its place.
+                await trio.sleep(RETRY_S)
+            else:
+                return
+        self._begun.discard(assignment)
+
+
+def _assignment(row: Json) -> tuple[int, str, int]:
+    return int(row["segment"]), str(row["operator"]), int(row["attempt"])
 
 
 def _program(name: str, node: Json) -> Json:
