@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 NODES: Final = 4
 ACCOUNTS: Final = 128
 COLD_RUNS: Final = 3
-WARM_RUNS: Final = 4
+WARM_RUNS: Final = 8
 RATIO: Final = 1.25
 DEADLINE_S: Final = 180
 REST_S: Final = 3

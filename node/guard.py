@@ -6,9 +6,8 @@ guard hands out the stored envelope byte for byte.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
-
-import trio
 
 from protocol.bounds import SIGNATURE_SIZES
 from protocol.codec import decode, encode
@@ -40,14 +39,12 @@ class SigningGuard:
             StoreError: nothing was signed that anyone has seen.
         """
         slot = bytes([publish.kind]) + publish.slot
-        held = await self._store.statement(slot)
-        if held is None:
-            round_number = int(getattr(publish.body, "round", 0))
-            if 0 < round_number < await self._store.statement_floor():
-                raise LocalProtocolError(f"round {round_number} was pruned from the guard")
-            frame = await trio.to_thread.run_sync(self._frame, publish)
-            held = await self._store.claim_statement(slot, round_number, frame)
-        return decode(held)
+        round_number = int(getattr(publish.body, "round", 0))
+        make = partial(self._frame, publish)
+        frame = await self._store.claim_statement(slot, round_number, make)
+        if frame is None:
+            raise LocalProtocolError(f"round {round_number} was pruned from the guard")
+        return decode(frame)
 
     def _frame(self, publish: Publish) -> bytes:
         return encode(

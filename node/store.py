@@ -108,13 +108,14 @@ class Store:
         """The frame that took this slot."""
         return await self._run(partial(_statement, slot=slot))
 
-    async def claim_statement(self, slot: bytes, round_number: int, frame: bytes) -> bytes:
-        """Take the slot for this frame; returns the frame that has it, for good."""
-        return await self._run(partial(_claim, slot=slot, round_number=round_number, frame=frame))
+    async def claim_statement(
+        self, slot: bytes, round_number: int, make: Callable[[], bytes]
+    ) -> bytes | None:
+        """The frame that has this slot, for good; `make` makes it, in the writer, if none has.
 
-    async def statement_floor(self) -> int:
-        """Rounds below this one were pruned: nothing may be signed in them."""
-        return await self._run(_floor)
+        None if the round was pruned, so that nothing may be signed in it any more; 0 never is.
+        """
+        return await self._run(partial(_claim, slot=slot, round_number=round_number, make=make))
 
     async def prune_statements(self, below_round: int) -> None:
         """Forget statements of older rounds, and that they may be signed at all (0 stays)."""
@@ -309,13 +310,19 @@ def _statement(connection: apsw.Connection, slot: bytes) -> bytes | None:
     return frame
 
 
-def _claim(connection: apsw.Connection, slot: bytes, round_number: int, frame: bytes) -> bytes:
-    connection.execute(
-        "INSERT OR IGNORE INTO statements(slot, round, frame) VALUES (?, ?, ?)",
-        (slot, round_number, frame),
-    )
+def _claim(
+    connection: apsw.Connection, slot: bytes, round_number: int, make: Callable[[], bytes]
+) -> bytes | None:
     held = _statement(connection, slot)
-    return frame if held is None else held
+    if held is not None:
+        return held
+    if 0 < round_number < _floor(connection):
+        return None
+    frame = make()
+    connection.execute(
+        "INSERT INTO statements(slot, round, frame) VALUES (?, ?, ?)", (slot, round_number, frame)
+    )
+    return frame
 
 
 def _floor(connection: apsw.Connection) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from protocol.effects import KeepProof, Report
 
 
+RECENT: Final = 256
+"""Documents held in memory, those that changed last: a live one is read and written often."""
+
+
 class ReportService:
     """The read side of requests; versions count the changes that this node has seen."""
 
@@ -19,21 +23,23 @@ class ReportService:
         self._documents = documents
         self._metrics = metrics
         self._clock = clock
+        self._recent: dict[bytes, dict[str, Any]] = {}
         self._changed = trio.Event()
 
     async def report(self, effect: Report) -> None:
         """Keep a new document."""
-        old = await self._documents.document(effect.request_id)
+        old = await self._document(effect.request_id)
         new = dict(effect.document)
         if old is not None and {**old, "version": 0} == {**new, "version": 0}:
             return
         if old is None or old["state"] != new["state"]:
             self._metrics.requests.labels(str(new["state"])).inc()
-        version = 1 if old is None else int(old["version"]) + 1
-        received = self._clock.now_ms()
-        await self._documents.save_document(
-            effect.request_id, received, {"version": version, **new}
-        )
+        new["version"] = 1 if old is None else int(old["version"]) + 1
+        await self._documents.save_document(effect.request_id, self._clock.now_ms(), new)
+        self._recent.pop(effect.request_id, None)
+        self._recent[effect.request_id] = new
+        if len(self._recent) > RECENT:
+            del self._recent[next(iter(self._recent))]
         changed, self._changed = self._changed, trio.Event()
         changed.set()
 
@@ -46,8 +52,11 @@ class ReportService:
         with trio.move_on_after(wait_ms / 1_000):
             while True:
                 changed = self._changed
-                document = await self._documents.document(request_id)
+                document = await self._document(request_id)
                 if document is not None and int(document["version"]) > version:
                     return document
                 await changed.wait()
-        return await self._documents.document(request_id)
+        return await self._document(request_id)
+
+    async def _document(self, request_id: bytes) -> dict[str, Any] | None:
+        return self._recent.get(request_id) or await self._documents.document(request_id)

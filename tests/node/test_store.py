@@ -55,8 +55,8 @@ async def test_checkpoint_cuts_what_it_covers(store):
 
 async def test_a_slot_is_taken_once(store):
     assert await store.statement(b"slot") is None
-    assert await store.claim_statement(b"slot", 5, b"first") == b"first"
-    assert await store.claim_statement(b"slot", 5, b"second") == b"first"
+    assert await store.claim_statement(b"slot", 5, lambda: b"first") == b"first"
+    assert await store.claim_statement(b"slot", 5, lambda: b"second") == b"first"
     assert await store.statement(b"slot") == b"first"
 
 
@@ -64,7 +64,7 @@ async def test_concurrent_claims_agree(store):
     taken = []
 
     async def claim(frame):
-        taken.append(await store.claim_statement(b"slot", 5, frame))
+        taken.append(await store.claim_statement(b"slot", 5, lambda: frame))
 
     async with trio.open_nursery() as nursery:
         for number in range(20):
@@ -73,19 +73,24 @@ async def test_concurrent_claims_agree(store):
 
 
 async def test_statements_after_the_snapshot_are_fed_again(store):
-    await store.claim_statement(b"one", 1, b"old")
+    await store.claim_statement(b"one", 1, lambda: b"old")
     await store.checkpoint(b"state", 0)
-    await store.claim_statement(b"two", 1, b"new")
+    await store.claim_statement(b"two", 1, lambda: b"new")
     assert (await store.replay()).statements == (b"new",)
 
 
 async def test_pruning_keeps_what_has_no_round(store):
     for slot, round_number in ((b"a", 1), (b"b", 5), (b"c", 0)):
-        await store.claim_statement(slot, round_number, slot)
+        await store.claim_statement(slot, round_number, lambda slot=slot: slot)
     await store.prune_statements(5)
     await store.prune_statements(3)
-    assert await store.statement_floor() == 5
-    assert [await store.statement(slot) for slot in (b"a", b"b", b"c")] == [None, b"b", b"c"]
+    assert await store.claim_statement(b"d", 4, lambda: b"d") is None
+    assert [await store.statement(slot) for slot in (b"a", b"b", b"c", b"d")] == [
+        None,
+        b"b",
+        b"c",
+        None,
+    ]
 
 
 async def test_decided_rounds_come_without_gaps(store):
@@ -201,7 +206,7 @@ async def main():
         await store.append([b"%d" % (taken + 1), b"%d" % (taken + 2)])
         taken += 2
         slot = b"%d" % (taken // 10)
-        held = await store.claim_statement(slot, 1, b"%d" % taken)
+        held = await store.claim_statement(slot, 1, lambda: b"%d" % taken)
         print("taken", taken, slot.decode(), held.decode(), flush=True)
         if taken % 20 == 0:
             number = (await store.replay()).records[-1][0]
