@@ -78,9 +78,9 @@ def _path(found: Json) -> list[str]:
             f" on {found['nodes']} nodes with one worker each. *Raw* is the same {found['proofs']}"
             f" proofs, made and self-verified by one engine with {found['workers']} workers and"
             " nothing around it, in the same run right before. *Cold*: workers start and load keys"
-            " within the time, on both sides. *Warm*: they are loaded, on both sides, and raw is the"
-            " mean of right before and right after. Every run follows a short rest. *Overhead* is"
-            " (network - raw) / raw."
+            " within the time, on both sides. *Warm*: they are loaded, on both sides, and raw is"
+            " the mean of right before and right after. Every run follows a short rest. *Overhead*"
+            " is (network - raw) / raw."
         ),
         "",
         f"Target: total <= {ratio} x raw + the two rounds, as measured on the same request.",
