@@ -5,6 +5,8 @@ SHELL := /bin/sh
 .PHONY: help setup demo test test-slow lint bench sim lock clean
 
 PY := .venv/bin/python
+PARTS := tests/node/net tests/node/proving tests/node/cli
+DEVNETS := tests/devnet tests/e2e tests/sim
 FORGE := contracts/node_modules/@foundry-rs/forge-linux-amd64/bin/forge
 SEEDS ?= 200
 START ?= 0
@@ -19,8 +21,17 @@ demo: setup ## a devnet proves, verifies and settles one real statement (JSON=1:
 	@$(PY) -m devnet scenario demo $(if $(JSON),--json)
 
 test: lint ## linters, then Python and Solidity tests
-	@$(PY) -m pytest
+	@echo "unit tests, in two groups at once: about three minutes"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-parts test-rest
+	@$(PY) -m pytest $(DEVNETS)
 	@cd contracts && ../$(FORGE) test
+
+# Each group keeps about one core busy; what runs whole devnets has the machine to itself.
+.PHONY: test-parts test-rest
+test-parts:
+	@$(PY) -m pytest -q $(PARTS)
+test-rest:
+	@$(PY) -m pytest -q tests $(addprefix --ignore=,$(PARTS) $(DEVNETS))
 
 test-slow: setup ## the long runs that `make test` leaves out
 	@$(PY) -m pytest -m slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -27,6 +26,7 @@ from chain.errors import (
     UnreachableError,
     WrongChainError,
 )
+from protocol.nesting import MAX_DEPTH, too_deep
 from protocol.types import Hash
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ BlockTag = int | str
 
 _MAX_ANSWER: Final = 32 * 2**20
 _MAX_BATCH: Final = 200
-_MAX_DEPTH: Final = 32
-_NESTING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]')
 _BACK_OFF_S: Final = (0.1, 0.4)
 _REVERT_CODE: Final = 3
 # What endpoints write into the message of an error; there is no common number for these.
@@ -222,8 +220,11 @@ class ChainClient:
             raise UnreachableError(f"{self.url} answers with HTTP status {status}")
         if len(received) > _MAX_ANSWER:
             raise BadResponseError(f"{self.url} sent more than {_MAX_ANSWER} bytes")
+        content = bytes(received)
+        if too_deep(content):
+            raise BadResponseError(f"{self.url} sent JSON that nests deeper than {MAX_DEPTH}")
         try:
-            return _decoded(bytes(received))
+            return msgspec.json.decode(content)
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
             raise BadResponseError(f"{self.url} sent no JSON (HTTP status {status})") from exc
 
@@ -262,18 +263,6 @@ def log_filter(first: int, last: int, addresses: Sequence[bytes]) -> dict[str, o
     """The parameter of `eth_getLogs`."""
     where = [hexed(address) for address in addresses]
     return {"fromBlock": hex(first), "toBlock": hex(last), "address": where}
-
-
-def _decoded(raw: bytes) -> Any:
-    # A decoder recurses on the C stack, and its guard is Python's recursion limit, which py_ecc
-    # raises to 100,000 when something imports it: deep nesting would then kill the process.
-    if raw.count(b"[") + raw.count(b"{") > _MAX_DEPTH:
-        depth = 0
-        for token in _NESTING.finditer(raw):
-            depth += {b"[": 1, b"{": 1, b"]": -1, b"}": -1}.get(token[0], 0)
-            if depth > _MAX_DEPTH:
-                raise BadResponseError(f"an answer nests deeper than {_MAX_DEPTH}")
-    return msgspec.json.decode(raw)
 
 
 def _result(answer: object, number: int, method: str) -> Any:

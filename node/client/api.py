@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +10,7 @@ import httpx
 
 from node.errors import InputError, NodeUnreachableError, RefusedError
 from protocol.errors import LocalProtocolError
+from protocol.nesting import too_deep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S: Final = 3.0
 READ_TIMEOUT_S: Final = 15.0
 MAX_ANSWER_BYTES: Final = 32 << 20
-RECURSION_LIMIT: Final = 1_000
 NOT_READY: Final = 503
 
 Json = dict[str, Any]
@@ -73,9 +72,6 @@ class NodeClient:
 
 def open_http() -> httpx.AsyncClient:
     """An HTTP client with deadlines on everything."""
-    # py_ecc, which web3's libraries import, lifts the limit so far that nested JSON overflows the
-    # stack; a node that one asks may be hostile.
-    sys.setrecursionlimit(RECURSION_LIMIT)
     timeout = httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
     return httpx.AsyncClient(timeout=timeout, trust_env=False)
 
@@ -117,13 +113,13 @@ async def _content(response: httpx.Response) -> bytes:
 
 def _answer(response: httpx.Response, content: bytes, fine: int) -> Json:
     try:
-        answer = json.loads(content) if content else {}
-    except (ValueError, RecursionError) as exc:
+        answer = None if too_deep(content) else json.loads(content.decode() or "{}")
+    except ValueError as exc:
         raise NodeUnreachableError(
             f"{response.url} did not answer with JSON", "check that --node is a node's API"
         ) from exc
     if not isinstance(answer, dict):
-        raise NodeUnreachableError("the node's answer is no object", "ask another node")
+        raise NodeUnreachableError("the node's answer is no plain object", "ask another node")
     if response.status_code >= 400 and response.status_code != fine:
         text = str(answer.get("text", f"HTTP status {response.status_code}"))
         detail = str(answer.get("detail", ""))

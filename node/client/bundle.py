@@ -34,6 +34,7 @@ from node.proving.files import sync_folder
 from protocol.codec import encode
 from protocol.errors import LocalProtocolError
 from protocol.messages import BuyBid, Envelope, Kind, ProofRequest, RequestBody
+from protocol.nesting import too_deep
 
 __all__ = ["Report", "Step", "load_bundle", "save_bundle", "verify_bundle"]
 
@@ -266,10 +267,13 @@ def _load(path: Path) -> Any:
     try:
         if path.stat().st_size > _MAX_FILE:
             raise InputError(f"{path} is too large for a part of a proof", "save it again")
-        return json.loads(path.read_text(encoding="utf-8"))
+        raw = path.read_bytes()
+        if too_deep(raw):
+            raise InputError(f"{path} nests too deep", "save the bundle again")
+        return json.loads(raw.decode())
     except OSError as exc:
         raise InputError(f"can not read {path}: {exc.strerror}", "save the bundle again") from exc
-    except (ValueError, RecursionError) as exc:
+    except ValueError as exc:
         raise InputError(f"{path} is not JSON: {exc}", "save the bundle again") from exc
 
 
