@@ -142,6 +142,8 @@ def load_config(path: Path, flags: Mapping[str, object] | None = None) -> NodeCo
     except ValidationError as exc:
         first = exc.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"{path}: there is no setting {key}", "remove it or mend it") from exc
         raise ConfigError(f"{path}: {key}: {first['msg']}", f"set {key} in the file") from exc
     except SettingsError as exc:
         raise ConfigError(f"the environment is not usable: {exc}", "mend that variable") from exc

@@ -71,7 +71,10 @@ def submit(
             if json:
                 return await hand_in(client, prepared, lambda _document: None)
             with Live(console=progress_console, transient=False) as live:
-                return await hand_in(client, prepared, lambda d: live.update(job_table(d)))
+                ended = await hand_in(client, prepared, lambda d: live.update(job_table(d)))
+            if not progress_console.is_terminal:
+                progress_console.print()  # Live ends its last table with a new line on terminals
+            return ended
 
     document = trio.run(go)
     settled = document["state"] == "settled" and document["root_matches"]
