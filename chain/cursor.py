@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from protocol.types import Address, Hash
 
 
+_BLIND: Final = 5
+"""Blocks found at the first look before one is looked for earlier: each look costs CPU."""
+
+
 class Mark(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A block that was read to its end."""
 
@@ -100,8 +104,8 @@ class Follower:
         self._seen: Hash | None = None
         self._seen_at = 0.0
         self._looks = 0
-        self._met = False
-        """Whether the last block was looked for before it was there, so that its age is known."""
+        self._blind = _BLIND + 3
+        """Blocks in a row that were there at the first look: nobody knows for how long."""
 
     async def next_update(self) -> Update:
         """Wait until the chain moves. Cancelled or failed, it has moved nothing: call it again.
@@ -128,18 +132,24 @@ class Follower:
             caught_up = update.rewound_to is None and update.position.tip.number >= final
             self._seen = head.hash if caught_up else None
             self._seen_at = trio.current_time()
-            self._met, self._looks = self._looks > 1, 0
+            self._blind = 0 if self._looks > 1 else self._blind + 1
+            self._looks = 0
             return update
 
     def _pause_s(self) -> float:
-        """Until the next look: rarely while no block is due, every twentieth of its time then."""
+        """Until the next look: rarely while no block is due, every twentieth of its time then.
+
+        In between a block is expected to the moment; now and then it is looked for too early, ever
+        earlier until it is not there yet, and so found again in its first twentieth.
+        """
         block_s = self._policy.block_time_s
         fine_s = block_s / 20
         age_s = trio.current_time() - self._seen_at
-        # A block that the first look found may have come long before: search for its beat.
-        quiet_s = block_s - fine_s if self._met else block_s / 2
-        if age_s < quiet_s:
-            return quiet_s - age_s
+        early_s = 0.0
+        if self._blind >= _BLIND:
+            early_s = min(fine_s * 2 ** min(self._blind - _BLIND, 4), block_s / 2)
+        if age_s < block_s - early_s:
+            return block_s - early_s - age_s
         return fine_s if age_s < 2 * block_s else block_s / 2
 
     async def _advance(self, head: Block) -> Update | None:
