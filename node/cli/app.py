@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from node.cli import jobs, keys, start, status, submit, verify
+from node.cli import auction, jobs, keys, start, status, submit, verify
 from node.cli.output import complain
 from node.errors import ExitCode, NodeError
 
@@ -21,6 +21,7 @@ program = typer.Typer(
     pretty_exceptions_enable=False,
 )
 program.add_typer(keys.keys, name="keys")
+program.add_typer(auction.auction, name="auction")
 program.command("start")(start.start)
 program.command("status")(status.status)
 program.command("submit")(submit.submit)
