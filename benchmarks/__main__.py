@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from benchmarks import assignment, idle, micro, path
+from benchmarks import assignment, clearing, idle, micro, path, welfare
 from benchmarks.report import render
 from devnet.errors import DevnetError
 from devnet.signals import run_until_signal
@@ -25,6 +25,8 @@ MEASURES: Final[dict[str, _Measure]] = {
     "path": path.measure,
     "idle": idle.measure,
     "assignment": assignment.measure,
+    "clearing": clearing.measure,
+    "welfare": welfare.measure,
 }
 EXIT_FAILED: Final = 3
 EXIT_STOPPED: Final = 130

@@ -1,4 +1,4 @@
-"""Two kinds of plot as small SVG text: stacked bars, and shares of samples below a time."""
+"""Plots as SVG: stacked bars, shares of samples below a time, curves."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 COLOURS: Final = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#999999")
 _WIDTH: Final = 760
@@ -75,6 +76,39 @@ def shares(title: str, series: Sequence[tuple[str, Sequence[float], float]]) -> 
         drawn.append(_text(_LEFT + 260 * place + 18, bottom + 38, label))
     drawn += _axis(bottom, end_s, _step(end_s), scale)
     return _svg(drawn, bottom + 50)
+
+
+def curves(
+    path: Path,
+    labels: tuple[str, str, str],
+    series: Sequence[tuple[str, str, Sequence[tuple[float, float]]]],
+    *,
+    logarithmic: bool = False,
+) -> None:
+    """Draw named curves (name, line style, points) over a logarithmic x axis; the same each time.
+
+    `labels` are the title and those of both axes.
+    """
+    # A second of imports that the rest does without.
+    import matplotlib as mpl  # noqa: PLC0415
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": path.name, "svg.fonttype": "none"})
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure, axes = plt.subplots(figsize=(7.6, 3.6), layout="constrained")
+    styles = list(dict.fromkeys(style for _, style, _ in series))
+    for place, (name, style, points) in enumerate(series):
+        colour = COLOURS[place // len(styles) % len(COLOURS)]
+        xs, ys = zip(*points, strict=True)
+        axes.plot(xs, ys, style, color=colour, label=name, marker=".")
+    axes.set(title=labels[0], xlabel=labels[1], ylabel=labels[2], xscale="log")
+    if logarithmic:
+        axes.set_yscale("log")
+    axes.grid(color="#dddddd")
+    axes.legend(fontsize="small", ncols=len(styles))
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
 
 
 def _axis(bottom: float, end_s: float, step: float, scale: float) -> list[str]:

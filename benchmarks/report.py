@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.plots import shares, stacked_bars
+from benchmarks.plots import curves, shares, stacked_bars
 from benchmarks.records import ROOT, saved
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def render() -> None:
         ("gas", _gas),
         ("idle", _idle),
         ("micro", _micro),
+        ("clearing", _clearing),
+        ("welfare", _welfare),
     ):
         found = saved(name)
         if found is not None:
@@ -51,7 +53,7 @@ def render() -> None:
 
 def _machine() -> list[str]:
     rows = []
-    for name in ("path", "assignment", "idle", "micro"):
+    for name in ("path", "assignment", "idle", "micro", "clearing", "welfare"):
         found = saved(name)
         if found is not None:
             place = found["machine"]
@@ -289,6 +291,81 @@ def _micro(found: Json) -> list[str]:
         "Microseconds of one call in one thread; checks use fresh frames, keys are known.",
         "",
         *_table(("call", "median", "p90", "calls"), rows),
+        "",
+    ]
+
+
+def _clearing(found: Json) -> list[str]:
+    sizes = {int(size): part for size, part in found["sizes"].items()}
+    rows = []
+    for size, part in sizes.items():
+        target = ""
+        if size == found["target_size"]:
+            met = part["ratio"]["median"] <= found["target_ratio"]
+            target = f"<= {found['target_ratio']}: {_verdict(met)}"
+        command_s = part["command_ms"] / 1_000
+        figures = (_range(part[name]) for name in ("sort_ms", "clear_ms", "ratio"))
+        rows.append((f"{size:,}", *figures, target, f"{command_s:.1f} s"))
+    curves(
+        IMAGES / "clearing.svg",
+        ("Clearing a thick market", "bids", "ms"),
+        [
+            (name, "-", [(size, part[key]["median"]) for size, part in sizes.items()])
+            for name, key in (("clearing", "clear_ms"), ("sorting the buyers", "sort_ms"))
+        ],
+        logarithmic=True,
+    )
+    head = ("bids", "sorting, ms", "clearing, ms", "ratio", "target", "command, file to output")
+    return [
+        "## Clearing",
+        "",
+        (
+            "Trade reduction on parsed markets, nine buyers for each seller, against"
+            " `sorted(buyers, key=max_fee)` over the same buyers as dictionaries, in turn."
+        ),
+        "",
+        *_table(head, rows),
+        "",
+        "![Clearing against sorting](img/clearing.svg)",
+        "",
+    ]
+
+
+def _welfare(found: Json) -> list[str]:
+    cells = found["cells"]
+    counts = sorted({cell["sellers"] for cell in cells})
+    at = {(cell["buyers"], cell["sellers"]): cell for cell in cells}
+    buyers = sorted({cell["buyers"] for cell in cells})
+    rows = [
+        (
+            number,
+            *(f"{at[number, few]['thin']:.2f} / {at[number, few]['thick']:.2f}" for few in counts),
+        )
+        for number in buyers
+    ]
+    series = [
+        (
+            f"{'posted price' if rule == 'thin' else 'trade reduction'}, {few} sellers",
+            style,
+            [(number, at[number, few][rule]) for number in buyers],
+        )
+        for few in counts[::2]
+        for rule, style in (("thin", ":"), ("thick", "-"))
+    ]
+    title = "Welfare as a share of the fractional optimum"
+    curves(IMAGES / "welfare.svg", (title, "buyers", "share"), series)
+    return [
+        "## Welfare of the two rules",
+        "",
+        (
+            f"Share of the fractional optimum over {found['rounds']} random markets each: posted"
+            " price / trade reduction. The posted price follows its controller. A market with"
+            f" {found['min_buyers']} buyers and {found['min_sellers']} sellers is thick."
+        ),
+        "",
+        *_table(("buyers", *(f"{few} sellers" for few in counts)), rows),
+        "",
+        "![Welfare by rule and market size](img/welfare.svg)",
         "",
     ]
 

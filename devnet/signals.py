@@ -14,6 +14,9 @@ from node.errors import BackendError, NodeError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    # The stubs that libp2p's dependency trio-typing installs hide trio.TaskStatus from mypy.
+    from trio_typing import TaskStatus
+
 # What names its cause and, mostly, its mend.
 _EXPECTED = (DevnetError, ChainError, NodeError, BackendError)
 
@@ -41,13 +44,15 @@ async def _watched(work: Callable[[], Awaitable[None]]) -> bool:
         # A second Ctrl-C while everything is being stopped changes nothing: it is under way.
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
 
-            async def watch() -> None:
+            async def watch(task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
                 nonlocal seen
+                task_status.started()
                 async for _ in signals:
                     seen = True
                     nursery.cancel_scope.cancel()
 
-            nursery.start_soon(watch)
+            # Work that never waits must not end before the watch has begun.
+            await nursery.start(watch)
             await work()
             nursery.cancel_scope.cancel()
     return seen

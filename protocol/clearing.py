@@ -23,7 +23,7 @@ from protocol.errors import Reason
 
 MIN_BUYERS: Final = 10
 """A class with fewer buyers is thin: below, a posted price serves more of what trade is worth."""
-MIN_SELLERS: Final = 3
+MIN_SELLERS: Final = 4
 """A class with fewer sellers is thin: trade reduction gives up one of them."""
 
 
