@@ -101,7 +101,7 @@ def curves(
     for place, (name, style, points) in enumerate(series):
         colour = COLOURS[place // len(styles) % len(COLOURS)]
         xs, ys = zip(*points, strict=True)
-        axes.plot(xs, ys, style, color=colour, label=name, marker=".")
+        axes.plot(xs, ys, style, color=colour, label=name, markersize=5)
     axes.set(title=labels[0], xlabel=labels[1], ylabel=labels[2], xscale="log")
     if logarithmic:
         axes.set_yscale("log")

@@ -310,7 +310,7 @@ def _clearing(found: Json) -> list[str]:
         IMAGES / "clearing.svg",
         ("Clearing a thick market", "bids", "ms"),
         [
-            (name, "-", [(size, part[key]["median"]) for size, part in sizes.items()])
+            (name, "-o", [(size, part[key]["median"]) for size, part in sizes.items()])
             for name, key in (("clearing", "clear_ms"), ("sorting the buyers", "sort_ms"))
         ],
         logarithmic=True,
@@ -350,7 +350,7 @@ def _welfare(found: Json) -> list[str]:
             [(number, at[number, few][rule]) for number in buyers],
         )
         for few in counts[::2]
-        for rule, style in (("thin", ":"), ("thick", "-"))
+        for rule, style in (("thin", ":x"), ("thick", "-o"))
     ]
     title = "Welfare as a share of the fractional optimum"
     curves(IMAGES / "welfare.svg", (title, "buyers", "share"), series)
