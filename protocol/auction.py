@@ -141,7 +141,7 @@ def clear_thin(market: MarketInput) -> MarketResult:
     )
 
 
-def tie_rank(beacon: Hash, identity: bytes) -> bytes:
+def tie_rank(beacon: bytes, identity: bytes) -> bytes:
     """Place of a bidder in every order that chance decides: ascending keccak256(beacon | id)."""
     return keccak(beacon + identity)
 

@@ -16,9 +16,8 @@ from fractions import Fraction
 from typing import Final, TypeVar
 
 import msgspec
-from eth_hash.auto import keccak
 
-from protocol.auction import FULL_QUALITY
+from protocol.auction import FULL_QUALITY, tie_rank
 from protocol.errors import Reason
 
 MIN_BUYERS: Final = 10
@@ -153,7 +152,7 @@ def clear_thin(
     buyer_fates = [Fate.FEE_BELOW_PRICE] * len(buyers)
     accepted: list[int] = []
     paying = [at for at, lot in enumerate(buyers) if lot.max_fee >= lot.slots * posted]
-    for place in sorted(paying, key=lambda at: _chance(beacon, buyers[at].id)):
+    for place in sorted(paying, key=lambda at: tie_rank(beacon, buyers[at].id)):
         if buyers[place].slots > left:
             buyer_fates[place] = Fate.NO_ROOM
             continue
@@ -171,11 +170,6 @@ def clear_thin(
 
 
 _Bid = TypeVar("_Bid", Lot, Offer)
-
-
-def _chance(beacon: bytes, identity: bytes) -> bytes:
-    """Place of a bidder in every order that chance decides: ascending keccak256(beacon | id)."""
-    return keccak(beacon + identity)
 
 
 def _densities(buyers: Sequence[Lot]) -> list[int]:
@@ -203,7 +197,7 @@ def _ranked(bids: Sequence[_Bid], keys: list[int], beacon: bytes, *, falling: bo
             continue
         if end - start > 1:
             tied = order[start:end]
-            order[start:end] = sorted(tied, key=lambda place: _chance(beacon, bids[place].id))
+            order[start:end] = sorted(tied, key=lambda place: tie_rank(beacon, bids[place].id))
         start = end
     return order
 
@@ -243,13 +237,13 @@ def _assign(
     sold = [0] * len(sellers)
     if all(buyers[place].copies == 1 for place in accepted):
         total = sum(buyers[place].slots for place in accepted)
-        _fill(sold, sellers, winners, total, lambda at: _chance(beacon, sellers[at].id))
+        _fill(sold, sellers, winners, total, lambda at: tie_rank(beacon, sellers[at].id))
         return sold, {}
-    by_chance = sorted(winners, key=lambda at: _chance(beacon, sellers[at].id))
+    by_chance = sorted(winners, key=lambda at: tie_rank(beacon, sellers[at].id))
     free = [(-sellers[place].slots, rank, place) for rank, place in enumerate(by_chance)]
     heapq.heapify(free)
     unmet: dict[int, int] = {}
-    for place in sorted(accepted, key=lambda at: _chance(beacon, buyers[at].id)):
+    for place in sorted(accepted, key=lambda at: tie_rank(beacon, buyers[at].id)):
         lot = buyers[place]
         for _ in range(lot.slots // lot.copies):
             drawn = [heapq.heappop(free) for _ in range(min(lot.copies, len(free)))]

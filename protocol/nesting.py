@@ -11,7 +11,8 @@ from typing import Final
 
 MAX_DEPTH: Final = 32
 """Arrays and objects within each other; nothing that we read has half as many."""
-_TOKEN: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]')
+# A string that never ends matches to the end, too: else every quote in it would be tried again.
+_TOKEN: Final = re.compile(rb'(?s)"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]')
 
 
 def too_deep(raw: bytes) -> bool:

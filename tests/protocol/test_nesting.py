@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,3 +42,9 @@ def test_tells_what_a_decoder_would_build(value: Any, more: int, escaped: bool) 
 def test_never_fails(raw: bytes) -> None:
     too_deep(raw)
     too_deep(b'["' * 40 + raw)
+
+
+@pytest.mark.parametrize("unit", [b'\\"', b'\\\n"', b'"', b"\\", b'\\\\"'])
+def test_strings_that_never_end_cost_no_more_than_others(unit: bytes) -> None:
+    """Tried again from each quote, these would take hours."""
+    assert not too_deep(b"[" * 20 + b"]" * 20 + b"[" * 20 + b'"' + unit * (2 << 20))
