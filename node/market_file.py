@@ -24,6 +24,8 @@ MAX_ROWS: Final = 2_000_000
 """Buyers and sellers together."""
 MAX_AMOUNT: Final = 1 << 255
 MAX_SLOTS: Final = 1 << 53
+MAX_COPIED_SLOTS: Final = 20_000_000
+"""Slots that all buyers want where any wants copies: these are assigned one by one."""
 MAX_ID_BYTES: Final = 256
 _DECIMAL: Final = re.compile(r"[0-9]{1,77}")
 _BEACON: Final = re.compile(r"0x(?:[0-9a-fA-F]{2}){0,64}")
@@ -124,6 +126,9 @@ def _checked(found: _File) -> Market:
     price = _amount(found.reference_price, "$.reference_price")
     buyers = tuple(_lot(row, f"$.buyers[{at}]") for at, row in enumerate(found.buyers))
     sellers = tuple(_offer(row, f"$.sellers[{at}]") for at, row in enumerate(found.sellers))
+    copied = any(lot.copies > 1 for lot in buyers)
+    if copied and sum(lot.slots for lot in buyers) > MAX_COPIED_SLOTS:
+        raise ValueError(f"$.buyers: with copies, all want at most {MAX_COPIED_SLOTS} slots")
     _distinct([lot.id for lot in buyers], "$.buyers")
     _distinct([offer.id for offer in sellers], "$.sellers")
     rule = rule_for(len(buyers), len(sellers)) if found.mode == "auto" else Rule(found.mode)

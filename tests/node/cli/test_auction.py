@@ -118,6 +118,7 @@ BAD: dict[str, object] = {
     "zero slots of a seller": market(sellers=[{**SELLER, "slots": 0}]),
     "zero copies": market(buyers=[{**BUYER, "copies": 0}]),
     "a part of a segment": market(buyers=[{**BUYER, "slots": 3, "copies": 2}]),
+    "endless copies": market(buyers=[{**BUYER, "slots": 1 << 53, "copies": 2}]),
     "no quality": market(sellers=[{**SELLER, "quality": 0}]),
     "too much quality": market(sellers=[{**SELLER, "quality": 10_001}]),
     "true": market(buyers=[{**BUYER, "slots": True}]),
