@@ -14,9 +14,9 @@ import trio
 from eth_hash.auto import keccak
 
 from benchmarks.records import load, save
-from protocol.auction import FULL_QUALITY, Buyer, MarketInput, Seller
+from protocol.auction import FULL_QUALITY, Buyer, MarketInput, Seller, Verdict
 from protocol.auction import clear_thin as clear_posted
-from protocol.clearing import MIN_BUYERS, MIN_SELLERS, Cleared, Fate, Lot, Offer, clear_thick
+from protocol.clearing import MIN_BUYERS, MIN_SELLERS, Cleared, Lot, Offer, clear_thick
 from protocol.clearing import clear_thin as clear_at
 from protocol.types import Address, Hash, Wei
 
@@ -115,8 +115,10 @@ def _optimum(lots: list[Lot], offers: list[Offer]) -> float:
 def _welfare(market: Drawn, cleared: Cleared) -> int:
     """What the served requests are worth, less what serving them costs."""
     lots, offers = market
-    fates = cleared.fates[0]
-    worth = sum(lot.max_fee for lot, fate in zip(lots, fates, strict=True) if fate is Fate.WON)
+    verdicts = cleared.verdicts[0]
+    worth = sum(
+        lot.max_fee for lot, verdict in zip(lots, verdicts, strict=True) if verdict is Verdict.WON
+    )
     sold = zip(offers, cleared.sold, strict=True)
     return worth - sum(offer.ask * slots for offer, slots in sold)
 

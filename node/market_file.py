@@ -91,7 +91,7 @@ def load_market(path: Path) -> Market:
 
 def shown(market: Market, cleared: Cleared) -> dict[str, Any]:
     """The answer as JSON: one row for each bid, in the order of the file."""
-    buyer_fates, seller_fates = cleared.fates
+    buyer_verdicts, seller_verdicts = cleared.verdicts
     price = cleared.price
     return {
         "mode": cleared.rule.value,
@@ -99,21 +99,21 @@ def shown(market: Market, cleared: Cleared) -> dict[str, Any]:
         "buyers": [
             {
                 "id": lot.id.decode(),
-                "won": fate.code == "won",
+                "won": verdict.code == "won",
                 "pays": pays,
-                "reason": fate.code,
+                "reason": verdict.code,
             }
-            for lot, fate, pays in zip(market.buyers, buyer_fates, cleared.pays, strict=True)
+            for lot, verdict, pays in zip(market.buyers, buyer_verdicts, cleared.pays, strict=True)
         ],
         "sellers": [
             {
                 "id": offer.id.decode(),
                 "slots_sold": sold,
                 "receives": receives,
-                "reason": fate.code,
+                "reason": verdict.code,
             }
-            for offer, fate, sold, receives in zip(
-                market.sellers, seller_fates, cleared.sold, cleared.receives, strict=True
+            for offer, verdict, sold, receives in zip(
+                market.sellers, seller_verdicts, cleared.sold, cleared.receives, strict=True
             )
         ],
         "treasury": cleared.treasury,

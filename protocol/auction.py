@@ -66,6 +66,8 @@ class Verdict(Enum):
     NO_ROOM = Reason("no_room", "the slots left for it do not hold all of its segments", True)
     ASK_ABOVE_PRICE = Reason("ask_above_price", "the quality-adjusted ask is above the price")
     NOT_NEEDED = Reason("not_needed", "at this price, but no segment fell to it")
+    SETS_PRICE = Reason("sets_price", "the marginal bid sets the price and does not trade")
+    NO_TRADE = Reason("no_trade", "no buyer pays what the sellers that it needs ask", True)
 
     @property
     def code(self) -> str:

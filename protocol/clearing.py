@@ -17,8 +17,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from protocol.auction import FULL_QUALITY, tie_rank
-from protocol.errors import Reason
+from protocol.auction import FULL_QUALITY, Verdict, tie_rank
 
 MIN_BUYERS: Final = 10
 """A class with fewer buyers is thin: below, a posted price serves more of what trade is worth."""
@@ -51,23 +50,6 @@ class Offer(msgspec.Struct, frozen=True):
     quality: int
 
 
-class Fate(Enum):
-    """What became of a bid."""
-
-    WON = Reason("won", "it trades")
-    SETS_PRICE = Reason("sets_price", "the marginal bid sets the price and does not trade")
-    FEE_BELOW_PRICE = Reason("fee_below_price", "the maximum fee is below slots times price")
-    NO_ROOM = Reason("no_room", "the slots left when its turn came did not hold it")
-    ASK_ABOVE_PRICE = Reason("ask_above_price", "the quality-adjusted ask is above the price")
-    NOT_NEEDED = Reason("not_needed", "at this price, but no slot fell to it")
-    NO_TRADE = Reason("no_trade", "no buyer pays what the sellers that it needs ask")
-
-    @property
-    def code(self) -> str:
-        """Stable identifier."""
-        return self.value.code
-
-
 @dataclass(frozen=True, slots=True)
 class Cleared:
     """A cleared market; lists run parallel to the bids that were given."""
@@ -75,7 +57,7 @@ class Cleared:
     rule: Rule
     price: Fraction | None
     """What a buyer pays for a slot; None if nothing traded."""
-    fates: tuple[Sequence[Fate], Sequence[Fate]]
+    verdicts: tuple[Sequence[Verdict], Sequence[Verdict]]
     """Of buyers and of sellers."""
     pays: Sequence[int]
     sold: Sequence[int]
@@ -102,9 +84,9 @@ def clear_thick(buyers: Sequence[Lot], sellers: Sequence[Offer], beacon: bytes) 
     supply = _ranked(sellers, _adjusted_asks(sellers), beacon, falling=False)
     found = _marginal(buyers, demand, sellers, supply)
     if found is None:
-        fates = ([Fate.NO_TRADE] * len(buyers), [Fate.NO_TRADE] * len(sellers))
+        verdicts = ([Verdict.NO_TRADE] * len(buyers), [Verdict.NO_TRADE] * len(sellers))
         zeros = [0] * len(sellers)
-        return Cleared(Rule.THICK, None, fates, [0] * len(buyers), zeros, zeros)
+        return Cleared(Rule.THICK, None, verdicts, [0] * len(buyers), zeros, zeros)
     last, margin = found
     winners, setter = supply[:margin], sellers[supply[margin]]
     capacity = sum(sellers[place].slots for place in winners)
@@ -120,41 +102,43 @@ def clear_thick(buyers: Sequence[Lot], sellers: Sequence[Offer], beacon: bytes) 
     price = Fraction(marginal.max_fee, marginal.slots)
     numerator, denominator = price.numerator, price.denominator
     sold, unmet = _assign(buyers, accepted, sellers, winners, beacon)
-    buyer_fates = [
-        Fate.NO_ROOM if lot.max_fee * denominator >= lot.slots * numerator else Fate.FEE_BELOW_PRICE
+    buyer_verdicts = [
+        Verdict.NO_ROOM
+        if lot.max_fee * denominator >= lot.slots * numerator
+        else Verdict.FEE_BELOW_PRICE
         for lot in buyers
     ]
-    buyer_fates[demand[last]] = Fate.SETS_PRICE
-    seller_fates = [Fate.ASK_ABOVE_PRICE] * len(sellers)
-    seller_fates[supply[margin]] = Fate.SETS_PRICE
+    buyer_verdicts[demand[last]] = Verdict.SETS_PRICE
+    seller_verdicts = [Verdict.ASK_ABOVE_PRICE] * len(sellers)
+    seller_verdicts[supply[margin]] = Verdict.SETS_PRICE
     receives = [0] * len(sellers)
     for place in winners:
-        seller_fates[place] = Fate.WON if sold[place] else Fate.NOT_NEEDED
+        seller_verdicts[place] = Verdict.WON if sold[place] else Verdict.NOT_NEEDED
         # The setter's quality-adjusted ask, times this seller's own quality.
         receives[place] = sold[place] * setter.ask * sellers[place].quality // setter.quality
-    pays = _fees(buyers, accepted, unmet, price, buyer_fates)
+    pays = _fees(buyers, accepted, unmet, price, buyer_verdicts)
     traded = price if accepted else None
-    return Cleared(Rule.THICK, traded, (buyer_fates, seller_fates), pays, sold, receives)
+    return Cleared(Rule.THICK, traded, (buyer_verdicts, seller_verdicts), pays, sold, receives)
 
 
 def clear_thin(
     buyers: Sequence[Lot], sellers: Sequence[Offer], beacon: bytes, posted: int
 ) -> Cleared:
     """Clear at a posted price of at least 1; bids as for `clear_thick`."""
-    seller_fates = [Fate.NOT_NEEDED] * len(sellers)
+    seller_verdicts = [Verdict.NOT_NEEDED] * len(sellers)
     winners: list[int] = []
     for place, offer in enumerate(sellers):
         if offer.ask * FULL_QUALITY <= posted * offer.quality:
             winners.append(place)
         else:
-            seller_fates[place] = Fate.ASK_ABOVE_PRICE
+            seller_verdicts[place] = Verdict.ASK_ABOVE_PRICE
     left = sum(sellers[place].slots for place in winners)
-    buyer_fates = [Fate.FEE_BELOW_PRICE] * len(buyers)
+    buyer_verdicts = [Verdict.FEE_BELOW_PRICE] * len(buyers)
     accepted: list[int] = []
     paying = [at for at, lot in enumerate(buyers) if lot.max_fee >= lot.slots * posted]
     for place in sorted(paying, key=lambda at: tie_rank(beacon, buyers[at].id)):
         if buyers[place].slots > left:
-            buyer_fates[place] = Fate.NO_ROOM
+            buyer_verdicts[place] = Verdict.NO_ROOM
             continue
         left -= buyers[place].slots
         accepted.append(place)
@@ -162,11 +146,11 @@ def clear_thin(
     receives = [0] * len(sellers)
     for place in winners:
         if sold[place]:
-            seller_fates[place] = Fate.WON
+            seller_verdicts[place] = Verdict.WON
         receives[place] = sold[place] * posted * sellers[place].quality // FULL_QUALITY
-    pays = _fees(buyers, accepted, unmet, Fraction(posted), buyer_fates)
+    pays = _fees(buyers, accepted, unmet, Fraction(posted), buyer_verdicts)
     traded = Fraction(posted) if accepted else None
-    return Cleared(Rule.THIN, traded, (buyer_fates, seller_fates), pays, sold, receives)
+    return Cleared(Rule.THIN, traded, (buyer_verdicts, seller_verdicts), pays, sold, receives)
 
 
 _Bid = TypeVar("_Bid", Lot, Offer)
@@ -296,13 +280,13 @@ def _fees(
     accepted: Sequence[int],
     unmet: dict[int, int],
     price: Fraction,
-    fates: list[Fate],
+    verdicts: list[Verdict],
 ) -> list[int]:
     """What each buyer pays: slots times price, rounded up, less the copies that were not met."""
     pays = [0] * len(buyers)
     numerator, denominator = price.numerator, price.denominator
     for place in accepted:
-        fates[place] = Fate.WON
+        verdicts[place] = Verdict.WON
         slots = buyers[place].slots - unmet.get(place, 0)
         pays[place] = -(-slots * numerator // denominator)
     return pays

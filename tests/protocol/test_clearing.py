@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import clearing
+from protocol.auction import Verdict
 from protocol.clearing import (
     MIN_BUYERS,
     MIN_SELLERS,
     Cleared,
-    Fate,
     Lot,
     Offer,
     Rule,
@@ -121,8 +121,8 @@ def test_thick_is_what_the_specification_says(
     found = clear_thick(*market)
     price, fees, paid = reference_thick(*market)
     assert found.price == price
-    for lot, fee, fate in zip(buyers, found.pays, found.fates[0], strict=True):
-        assert (fee, fate is Fate.WON) == (fees.get(lot.id, 0), lot.id in fees)
+    for lot, fee, verdict in zip(buyers, found.pays, found.verdicts[0], strict=True):
+        assert (fee, verdict is Verdict.WON) == (fees.get(lot.id, 0), lot.id in fees)
     for offer, sold, gets in zip(sellers, found.sold, found.receives, strict=True):
         assert (sold, gets) == paid.get(offer.id, (0, 0))
 
@@ -172,12 +172,12 @@ def profitable_lie(clear: Clear, market: tuple[list[Lot], list[Offer], bytes]) -
     buyers, sellers, beacon = market
     found = clear(*market)
     for place, lot in enumerate(buyers):
-        honest = (lot.max_fee - found.pays[place]) * (found.fates[0][place] is Fate.WON)
+        honest = (lot.max_fee - found.pays[place]) * (found.verdicts[0][place] is Verdict.WON)
         for fee in range(lot.slots * 12):
             lying = [*buyers]
             lying[place] = msgspec.structs.replace(lot, max_fee=fee)
             then = clear(lying, sellers, beacon)
-            if then.fates[0][place] is Fate.WON and lot.max_fee - then.pays[place] > honest:
+            if then.verdicts[0][place] is Verdict.WON and lot.max_fee - then.pays[place] > honest:
                 return lot, fee
     for place, offer in enumerate(sellers):
         honest = found.receives[place] - found.sold[place] * offer.ask
@@ -223,11 +223,11 @@ def test_thresholds_are_tight(clear: Clear, market: tuple[list[Lot], list[Offer]
     buyers, sellers, beacon = market
     found = clear(*market)
     for place, lot in enumerate(buyers):
-        if found.fates[0][place] is not Fate.WON:
+        if found.verdicts[0][place] is not Verdict.WON:
             continue
         lower = [*buyers]
         lower[place] = msgspec.structs.replace(lot, max_fee=found.pays[place] - 1)
-        assert clear(lower, sellers, beacon).fates[0][place] is not Fate.WON
+        assert clear(lower, sellers, beacon).verdicts[0][place] is not Verdict.WON
 
 
 def test_the_rule_of_a_market_follows_its_size() -> None:
@@ -242,6 +242,8 @@ def test_a_market_of_great_numbers_clears() -> None:
     sellers = [Offer(b"%d" % n, 1 << 53, n, 10_000) for n in range(5)]
     found = clear_thick(buyers, sellers, b"")
     assert sum(found.sold) == sum(
-        lot.slots for lot, fate in zip(buyers, found.fates[0], strict=True) if fate is Fate.WON
+        lot.slots
+        for lot, verdict in zip(buyers, found.verdicts[0], strict=True)
+        if verdict is Verdict.WON
     )
     assert found.treasury > 0
