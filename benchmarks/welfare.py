@@ -14,9 +14,18 @@ import trio
 from eth_hash.auto import keccak
 
 from benchmarks.records import load, save
-from protocol.auction import FULL_QUALITY, Buyer, MarketInput, Seller, Verdict
+from protocol.auction import Buyer, MarketInput, Seller
 from protocol.auction import clear_thin as clear_posted
-from protocol.clearing import MIN_BUYERS, MIN_SELLERS, Cleared, Lot, Offer, clear_thick
+from protocol.clearing import (
+    FULL_QUALITY,
+    MIN_BUYERS,
+    MIN_SELLERS,
+    Cleared,
+    Lot,
+    Offer,
+    Verdict,
+    clear_thick,
+)
 from protocol.clearing import clear_thin as clear_at
 from protocol.types import Address, Hash, Wei
 

@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from node.errors import InputError
-from protocol.auction import FULL_QUALITY
-from protocol.clearing import Cleared, Lot, Offer, Rule, clear_thick, clear_thin, rule_for
+from protocol.clearing import (
+    FULL_QUALITY,
+    Cleared,
+    Lot,
+    Offer,
+    Rule,
+    clear_thick,
+    clear_thin,
+    rule_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

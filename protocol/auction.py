@@ -9,20 +9,11 @@ filling the cheapest seller first, lying pays.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import Final
 
-from eth_hash.auto import keccak
-
-from protocol.errors import LocalProtocolError, Reason
+from protocol.clearing import FULL_QUALITY, Verdict, tie_rank
+from protocol.errors import LocalProtocolError
+from protocol.pricing import after_thin
 from protocol.types import Address, Hash, Wei
-
-FULL_QUALITY: Final = 10_000
-"""Quality in basis points of a prover without a blemish."""
-MAX_AMOUNT: Final = (1 << 96) - 1
-"""Largest amount of wei that a contract stores."""
-_PRICE_STEP: Final = 8
-"""A clearing moves the reference price by at most one part in so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +47,6 @@ class MarketInput:
     beacon: Hash
     buyers: tuple[Buyer, ...]
     sellers: tuple[Seller, ...]
-
-
-class Verdict(Enum):
-    """What became of a bid in the market it was cleared in."""
-
-    WON = Reason("won", "it trades")
-    FEE_BELOW_PRICE = Reason("fee_below_price", "the maximum fee is below slots times price", True)
-    NO_ROOM = Reason("no_room", "the slots left for it do not hold all of its segments", True)
-    ASK_ABOVE_PRICE = Reason("ask_above_price", "the quality-adjusted ask is above the price")
-    NOT_NEEDED = Reason("not_needed", "at this price, but no segment fell to it")
-    SETS_PRICE = Reason("sets_price", "the marginal bid sets the price and does not trade")
-    NO_TRADE = Reason("no_trade", "no buyer pays what the sellers that it needs ask", True)
-
-    @property
-    def code(self) -> str:
-        """Stable identifier."""
-        return self.value.code
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +117,6 @@ def clear_thin(market: MarketInput) -> MarketResult:
     )
 
 
-def tie_rank(beacon: bytes, identity: bytes) -> bytes:
-    """Place of a bidder in every order that chance decides: ascending keccak256(beacon | id)."""
-    return keccak(beacon + identity)
-
-
 def seller_payment(slots: int, price: Wei, quality: int) -> Wei:
     """What proving so many slots earns: floor(slots * price * quality / 10,000)."""
     return Wei(slots * price * quality // FULL_QUALITY)
@@ -188,12 +157,9 @@ def _next_price(market: MarketInput, offered: int) -> Wei:
         room = sum(seller.slots for seller in market.sellers if _may_serve(buyer, seller.operator))
         if buyer.max_fee >= buyer.slots * price and buyer.slots <= room:
             demanded += buyer.slots
-    if demanded == offered or not market.buyers or not market.sellers:
+    if not market.buyers or not market.sellers:
         return price
-    gap = abs(demanded - offered)
-    step = max(1, price * gap // (_PRICE_STEP * max(demanded, offered)))
-    moved = price + step if demanded > offered else price - step
-    return Wei(min(max(moved, 1), MAX_AMOUNT))
+    return after_thin(price, demanded, offered)
 
 
 def _sells_at(seller: Seller, price: Wei) -> bool:

@@ -16,9 +16,12 @@ from fractions import Fraction
 from typing import Final, TypeVar
 
 import msgspec
+from eth_hash.auto import keccak
 
-from protocol.auction import FULL_QUALITY, Verdict, tie_rank
+from protocol.errors import Reason
 
+FULL_QUALITY: Final = 10_000
+"""Quality in basis points of a prover without a blemish."""
 MIN_BUYERS: Final = 10
 """A class with fewer buyers is thin: below, a posted price serves more of what trade is worth."""
 MIN_SELLERS: Final = 4
@@ -30,6 +33,23 @@ class Rule(Enum):
 
     THICK = "thick"
     THIN = "thin"
+
+
+class Verdict(Enum):
+    """What became of a bid in the market it was cleared in."""
+
+    WON = Reason("won", "it trades")
+    FEE_BELOW_PRICE = Reason("fee_below_price", "the maximum fee is below slots times price", True)
+    NO_ROOM = Reason("no_room", "the slots left for it do not hold all of its segments", True)
+    ASK_ABOVE_PRICE = Reason("ask_above_price", "the quality-adjusted ask is above the price")
+    NOT_NEEDED = Reason("not_needed", "at this price, but no segment fell to it")
+    SETS_PRICE = Reason("sets_price", "the marginal bid sets the price and does not trade")
+    NO_TRADE = Reason("no_trade", "no buyer pays what the sellers that it needs ask", True)
+
+    @property
+    def code(self) -> str:
+        """Stable identifier."""
+        return self.value.code
 
 
 class Lot(msgspec.Struct, frozen=True):
@@ -68,6 +88,11 @@ class Cleared:
     def treasury(self) -> int:
         """Fees less payments, never negative."""
         return sum(self.pays) - sum(self.receives)
+
+
+def tie_rank(beacon: bytes, identity: bytes) -> bytes:
+    """Place of a bidder in every order that chance decides: ascending keccak256(beacon | id)."""
+    return keccak(beacon + identity)
 
 
 def rule_for(buyers: int, sellers: int) -> Rule:

@@ -17,8 +17,6 @@ from typing import Final
 from eth_hash.auto import keccak
 
 from protocol.auction import (
-    FULL_QUALITY,
-    MAX_AMOUNT,
     Buyer,
     MarketInput,
     MarketResult,
@@ -35,6 +33,7 @@ from protocol.batch import (
     build_batch,
     unsettled_batch,
 )
+from protocol.clearing import FULL_QUALITY
 from protocol.eip712 import Domain, batch_digest, digest, value_digest
 from protocol.errors import LocalProtocolError, RejectionReason
 from protocol.inputs import ProgramRegistered
@@ -59,7 +58,7 @@ from protocol.outcomes import (
 )
 from protocol.params import ProtocolParams
 from protocol.rotation import OperatorTable
-from protocol.types import ZERO_HASH, Address, Epoch, Hash, RoundNumber, View, Wei
+from protocol.types import MAX_AMOUNT, ZERO_HASH, Address, Epoch, Hash, RoundNumber, View, Wei
 
 _BEACON_TAG: Final = b"provernet/beacon/1"
 EPOCH_PRICE_FACTOR: Final = 8

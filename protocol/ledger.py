@@ -24,13 +24,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
-from protocol.auction import MAX_AMOUNT
 from protocol.award import Award
 from protocol.errors import RejectionReason
 from protocol.inputs import ProgramRegistered
 from protocol.messages import ProofRequest, RequestBody
 from protocol.params import ProtocolParams
 from protocol.types import (
+    MAX_AMOUNT,
     ZERO_HASH,
     Address,
     Epoch,

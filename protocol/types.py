@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NewType
+from typing import Final, NewType
 
 Address = NewType("Address", bytes)
 """20 bytes: an Ethereum account; an operator, requester or contract."""
@@ -13,6 +13,9 @@ Hash = NewType("Hash", bytes)
 Wei = NewType("Wei", int)
 """Amount of the escrow token in its smallest unit, 0 <= amount < 2**96 where a contract stores
 it."""
+
+MAX_AMOUNT: Final = Wei((1 << 96) - 1)
+"""Largest amount of wei that a contract stores."""
 
 TimestampMs = NewType("TimestampMs", int)
 """Milliseconds since the Unix epoch, from the node's own clock."""

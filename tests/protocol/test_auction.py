@@ -10,11 +10,10 @@ from protocol.auction import (
     Buyer,
     MarketInput,
     Seller,
-    Verdict,
     clear_thin,
     seller_payment,
-    tie_rank,
 )
+from protocol.clearing import Verdict, tie_rank
 from protocol.errors import LocalProtocolError
 from protocol.types import Hash, Wei
 from tests.vectors.auction_vectors import MARKETS, market

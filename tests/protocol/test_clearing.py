@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol import clearing
-from protocol.auction import Verdict
 from protocol.clearing import (
     MIN_BUYERS,
     MIN_SELLERS,
@@ -21,6 +20,7 @@ from protocol.clearing import (
     Lot,
     Offer,
     Rule,
+    Verdict,
     clear_thick,
     clear_thin,
     rule_for,

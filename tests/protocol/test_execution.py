@@ -8,8 +8,8 @@ from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.auction import Verdict
 from protocol.batch import ResultStatus
+from protocol.clearing import Verdict
 from protocol.eip712 import batch_digest, digest, value_digest
 from protocol.errors import LocalProtocolError
 from protocol.errors import RejectionReason as Why
