@@ -1,4 +1,4 @@
-"""The reference price of a class: what its thin market posts, moved by what its clearings showed."""
+"""The reference price of a class: what a thin market posts, moved by what clearings showed."""
 
 from __future__ import annotations
 
