@@ -1,7 +1,8 @@
-"""What a request won in its clearing: who proves which segment, and who comes next.
+"""What a request won in its clearings: who proves which segment, and who comes next.
 
 A segment's attempt is the number of operators that had it before. Each operator has a segment once,
-so a request that nobody proves ends after as many attempts as there are eligible operators.
+so a request that nobody proves goes back to its market after as many attempts as there are eligible
+operators.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One segment's prover, and those that had it before."""
+    """One segment's prover, what the segment earns, and those that had it before."""
 
     operator: Address
+    pay: Wei
+    """For whoever proves it."""
     tried: tuple[Address, ...]
 
     @property
@@ -30,25 +33,30 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Award:
-    """Certified outcome of a clearing for one request, kept up to date by reassignments."""
+    """Certified outcome of clearings for one request, kept up to date by reassignments."""
 
     round: RoundNumber
-    price: Wei
-    """Wei per slot, for whoever proves it."""
+    """The round whose clearing completed it."""
+    fee: Wei
+    """What its slots cost the requester if it completes; the bid fee comes on top."""
     assignments: tuple[Assignment, ...]
     """By segment; the last one is the combining segment."""
     standby: tuple[Address, ...]
     """Every eligible operator, whose turn is next first."""
 
     @property
-    def fee(self) -> Wei:
-        """What the requester pays if the request completes."""
-        return Wei(self.price * len(self.assignments))
-
-    @property
     def provers(self) -> tuple[Address, ...]:
         """Current prover of each segment."""
         return tuple(assignment.operator for assignment in self.assignments)
+
+    def extend(self, later: Award) -> Award:
+        """This tranche and a later one."""
+        return Award(
+            round=later.round,
+            fee=Wei(self.fee + later.fee),
+            assignments=(*self.assignments, *later.assignments),
+            standby=tuple(dict.fromkeys((*later.standby, *self.standby))),
+        )
 
     def reassign(self, segment: int, members: Collection[bytes]) -> Award | None:
         """The award after the segment went to the standby; None if no operator is left for it.
@@ -64,5 +72,5 @@ class Award:
         heir = heirs[0]
         waiting = [operator for operator in self.standby if operator not in {heir, old.operator}]
         assignments = list(self.assignments)
-        assignments[segment] = Assignment(heir, tried)
+        assignments[segment] = Assignment(heir, old.pay, tried)
         return replace(self, assignments=tuple(assignments), standby=(*waiting, heir, old.operator))

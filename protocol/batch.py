@@ -33,7 +33,8 @@ class ResultStatus(IntEnum):
 class Batch:
     """Header of a batch, the body that COMMIT signs. EIP-712 `Batch`.
 
-    sequence is 0 for a batch that is not settled; then parent, root and debits_hash are zero.
+    sequence is 0 for a batch that is not settled; then parent and debits_hash are zero, and root is
+    the leaf of its clearings.
     """
 
     epoch: int
@@ -58,6 +59,7 @@ class Result:
     claim: bytes
     """Program-defined bytes; empty unless settled."""
     fee: Wei
+    """What the requester paid: the bid fee alone unless settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,18 @@ class SettledBatch:
             return None
         return self._proof(len(self.results) + accounts.index(Address(operator)))
 
+    def markets_proof(self) -> InclusionProof:
+        """Inclusion proof of the leaf of the round's clearings, the last one."""
+        return self._proof(len(self.leaves) - 1)
+
     def _proof(self, index: int) -> InclusionProof:
         return InclusionProof(self.leaves[index], index, merkle_proof(self.leaves, index))
 
 
-def unsettled_batch(epoch: int, round_number: int, value: Hash) -> Batch:
-    """Header of a round that touches neither money nor results."""
-    return Batch(epoch, round_number, value, 0, ZERO_HASH, ZERO_HASH, Wei(0), ZERO_HASH)
+def unsettled_batch(epoch: int, round_number: int, value: Hash, markets_hash: Hash) -> Batch:
+    """Header of a round that touches neither money nor results: its root is the market leaf."""
+    root = markets_leaf(markets_hash)
+    return Batch(epoch, round_number, value, 0, ZERO_HASH, root, Wei(0), ZERO_HASH)
 
 
 def build_batch(
@@ -122,13 +129,14 @@ def build_batch(
     stake_rows: Sequence[AccountAmount],
     reputation_root: Hash,
     parameters_hash: Hash,
+    markets_hash: Hash,
     paid: Wei,
 ) -> SettledBatch:
     """Build a settled batch: credits are cumulative, debits are of this batch, stakes as bound now.
 
     Raises:
         LocalProtocolError: rows are not strictly ascending, an amount does not fit 96 bits, `paid`
-            is above the debits, or a result that is not settled has a claim or a fee.
+            is above the debits, or a result that is not settled has a claim.
     """
     _require(sequence >= 1, "a settled batch has a sequence from 1")
     _require(len(parent) == 32 and (sequence > 1 or parent == ZERO_HASH), "parent")
@@ -143,6 +151,7 @@ def build_batch(
         *[bound_stake_leaf(row) for row in stake_rows],
         reputation_leaf(reputation_root),
         parameters_leaf(parameters_hash),
+        markets_leaf(markets_hash),
     )
     header = Batch(
         epoch=epoch,
@@ -164,9 +173,9 @@ def pack_debits(debits: Sequence[AccountAmount]) -> bytes:
 
 
 def result_leaf(result: Result) -> Hash:
-    """Leaf with tag 1; raises LocalProtocolError if status, claim and fee contradict each other."""
+    """Leaf with tag 1; raises LocalProtocolError if status and claim contradict each other."""
     if result.status != ResultStatus.SETTLED:
-        _require(result.fee == 0 and not result.claim, "a refunded request has no claim and no fee")
+        _require(not result.claim, "a refunded request has no claim")
     return _leaf(
         1,
         _hash(result.request_id),
@@ -197,6 +206,11 @@ def reputation_leaf(reputation_root: Hash) -> Hash:
 def parameters_leaf(parameters_hash: Hash) -> Hash:
     """Leaf with tag 5; a zero word keeps the preimage from being 64 bytes long."""
     return _leaf(5, _hash(parameters_hash), bytes(32))
+
+
+def markets_leaf(markets_hash: Hash) -> Hash:
+    """Leaf with tag 6: what the round's clearings were given, and what they gave."""
+    return _leaf(6, _hash(markets_hash), bytes(32))
 
 
 def _leaf(tag: int, *words: bytes) -> Hash:

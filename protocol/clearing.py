@@ -77,6 +77,8 @@ class Cleared:
     rule: Rule
     price: Fraction | None
     """What a buyer pays for a slot; None if nothing traded."""
+    rate: Fraction | None
+    """Quality-adjusted ask by which sellers are paid; None if nothing traded."""
     verdicts: tuple[Sequence[Verdict], Sequence[Verdict]]
     """Of buyers and of sellers."""
     pays: Sequence[int]
@@ -95,6 +97,16 @@ def tie_rank(beacon: bytes, identity: bytes) -> bytes:
     return keccak(beacon + identity)
 
 
+def seller_payment(slots: int, rate: Fraction, quality: int) -> int:
+    """What so many slots earn: floor(slots * rate * quality / 10,000)."""
+    return slots * rate.numerator * quality // (rate.denominator * FULL_QUALITY)
+
+
+def buyer_fee(slots: int, price: Fraction) -> int:
+    """What so many slots cost: ceil(slots * price)."""
+    return -(-slots * price.numerator // price.denominator)
+
+
 def rule_for(buyers: int, sellers: int) -> Rule:
     """The rule for a market with so many bidders."""
     return Rule.THICK if buyers >= MIN_BUYERS and sellers >= MIN_SELLERS else Rule.THIN
@@ -111,9 +123,10 @@ def clear_thick(buyers: Sequence[Lot], sellers: Sequence[Offer], beacon: bytes) 
     if found is None:
         verdicts = ([Verdict.NO_TRADE] * len(buyers), [Verdict.NO_TRADE] * len(sellers))
         zeros = [0] * len(sellers)
-        return Cleared(Rule.THICK, None, verdicts, [0] * len(buyers), zeros, zeros)
+        return Cleared(Rule.THICK, None, None, verdicts, [0] * len(buyers), zeros, zeros)
     last, margin = found
     winners, setter = supply[:margin], sellers[supply[margin]]
+    rate = Fraction(setter.ask * FULL_QUALITY, setter.quality)
     capacity = sum(sellers[place].slots for place in winners)
     accepted: list[int] = []
     taken = 0
@@ -139,17 +152,19 @@ def clear_thick(buyers: Sequence[Lot], sellers: Sequence[Offer], beacon: bytes) 
     receives = [0] * len(sellers)
     for place in winners:
         seller_verdicts[place] = Verdict.WON if sold[place] else Verdict.NOT_NEEDED
-        # The setter's quality-adjusted ask, times this seller's own quality.
-        receives[place] = sold[place] * setter.ask * sellers[place].quality // setter.quality
+        receives[place] = seller_payment(sold[place], rate, sellers[place].quality)
     pays = _fees(buyers, accepted, unmet, price, buyer_verdicts)
-    traded = price if accepted else None
-    return Cleared(Rule.THICK, traded, (buyer_verdicts, seller_verdicts), pays, sold, receives)
+    verdicts = (buyer_verdicts, seller_verdicts)
+    if not accepted:
+        return Cleared(Rule.THICK, None, None, verdicts, pays, sold, receives)
+    return Cleared(Rule.THICK, price, rate, verdicts, pays, sold, receives)
 
 
 def clear_thin(
     buyers: Sequence[Lot], sellers: Sequence[Offer], beacon: bytes, posted: int
 ) -> Cleared:
     """Clear at a posted price of at least 1; bids as for `clear_thick`."""
+    price = Fraction(posted)
     seller_verdicts = [Verdict.NOT_NEEDED] * len(sellers)
     winners: list[int] = []
     for place, offer in enumerate(sellers):
@@ -172,10 +187,11 @@ def clear_thin(
     for place in winners:
         if sold[place]:
             seller_verdicts[place] = Verdict.WON
-        receives[place] = sold[place] * posted * sellers[place].quality // FULL_QUALITY
-    pays = _fees(buyers, accepted, unmet, Fraction(posted), buyer_verdicts)
-    traded = Fraction(posted) if accepted else None
-    return Cleared(Rule.THIN, traded, (buyer_verdicts, seller_verdicts), pays, sold, receives)
+        receives[place] = seller_payment(sold[place], price, sellers[place].quality)
+    pays = _fees(buyers, accepted, unmet, price, buyer_verdicts)
+    traded = price if accepted else None
+    verdicts = (buyer_verdicts, seller_verdicts)
+    return Cleared(Rule.THIN, traded, traded, verdicts, pays, sold, receives)
 
 
 _Bid = TypeVar("_Bid", Lot, Offer)
@@ -309,9 +325,7 @@ def _fees(
 ) -> list[int]:
     """What each buyer pays: slots times price, rounded up, less the copies that were not met."""
     pays = [0] * len(buyers)
-    numerator, denominator = price.numerator, price.denominator
     for place in accepted:
         verdicts[place] = Verdict.WON
-        slots = buyers[place].slots - unmet.get(place, 0)
-        pays[place] = -(-slots * numerator // denominator)
+        pays[place] = buyer_fee(buyers[place].slots - unmet.get(place, 0), price)
     return pays

@@ -13,15 +13,17 @@ from protocol.errors import LocalProtocolError
 from protocol.job import Stage
 from protocol.ledger import wei_of
 from protocol.lifecycle import JobState
+from protocol.market_record import record_of
 from protocol.messages import Envelope, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from protocol.eip712 import Domain
+    from protocol.execution import Execution
     from protocol.inputs import TableOpened
     from protocol.job import Job
-    from protocol.messages import Certificate, RequestBody, SegmentResult
+    from protocol.messages import Certificate, DecidedRound, RequestBody, SegmentResult
     from protocol.replica_state import Ending, Placed, SignedRequest
     from protocol.types import Hash
 
@@ -51,6 +53,7 @@ def document_of(
     body: RequestBody,
     placed: Placed | None,
     ending: Ending | None,
+    verdict: str,
     sealing_keys: Mapping[bytes, bytes],
 ) -> Json:
     """The request document, without its version."""
@@ -68,7 +71,7 @@ def document_of(
         award = {
             "round": placed.round,
             "gateway": _hex(placed.gateway),
-            "price": str(job.award.price),
+            "price": str(-(-job.award.fee // len(job.award.assignments))),
             "fee": str(job.award.fee),
         }
     return {
@@ -77,6 +80,7 @@ def document_of(
         "requester": _hex(request.requester),
         "state": JobState.REFUNDED.value if never_admitted else job.state.value,
         "reason": reason,
+        "verdict": verdict,
         "max_fee": str(wei_of(body.bid.max_fee)),
         "reserve": str(wei_of(request.reserve)),
         "deadline_view": request.deadline_view,
@@ -141,6 +145,35 @@ def bundle_of(
         },
         "certificate": certificate_json(certificate),
         "operator_table": table_json(table),
+    }
+
+
+def round_document(record: DecidedRound, execution: Execution, gateway: bytes, now_ms: int) -> Json:
+    """What a round decided and cleared, with what proves it: see `protocol/market_record.py`."""
+    value, settled = record.value, execution.settled
+    inclusion = None if settled is None else settled.markets_proof()
+    return {
+        "round": value.round,
+        "epoch": value.epoch,
+        "at_ms": now_ms,
+        "gateway": _hex(gateway),
+        "parent": _hex(value.parent),
+        "lists": [_hex(raw) for raw in value.lists],
+        "bids": [_hex(raw) for raw in value.bids],
+        "outcomes": [_hex(raw) for raw in value.outcomes],
+        "next_epoch": value.next_epoch,
+        "skipped": [
+            {"id": _hex(skip.identity), "reason": skip.reason.code} for skip in execution.skipped
+        ],
+        "markets": record_of(execution.clearings),
+        "batch": batch_json(execution.header),
+        "inclusion": None
+        if inclusion is None
+        else {
+            "index": inclusion.index,
+            "siblings": [_hex(sibling) for sibling in inclusion.siblings],
+        },
+        "certificate": certificate_json(record.certificate),
     }
 
 

@@ -125,6 +125,15 @@ class KeepProof:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepRound:
+    """The public record of a decided round, as JSON, and the table that its certificate is of."""
+
+    round: int
+    document: Mapping[str, object]
+    table: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Something an operator wants to see: journal line, metric, event stream."""
 
@@ -147,5 +156,6 @@ Effect = (
     | Forget
     | Report
     | KeepProof
+    | KeepRound
     | Record
 )

@@ -45,6 +45,7 @@ class RejectionReason(Enum):
     BAD_SHAPE = Reason("bad_shape", "the request does not fit the program's limits")
     COPIES_UNSUPPORTED = Reason("copies_unsupported", "this network proves one copy of a segment")
     FEE_ABOVE_RESERVE = Reason("fee_above_reserve", "the maximum fee is above the reserve")
+    FEE_BELOW_BID_FEE = Reason("fee_below_bid_fee", "the bid fee would take all of the maximum fee")
     ESCROW_TOO_LOW = Reason("escrow_too_low", "the free escrow is below the reserve", True)
     DEADLINE_PAST = Reason("deadline_past", "the deadline view is over")
     DEADLINE_TOO_NEAR = Reason("deadline_too_near", "no round can prove it by the deadline view")
@@ -55,6 +56,7 @@ class RejectionReason(Enum):
     ZERO_SLOTS = Reason("zero_slots", "the bid offers no slots")
     AMOUNT_OUT_OF_RANGE = Reason("amount_out_of_range", "the amount is zero or above 2**96 - 1")
     UNKNOWN_CLASS = Reason("unknown_class", "no such class of jobs")
+    SLOTS_CHANGED = Reason("slots_changed", "slots are announced once for an epoch", True)
     SECOND_BID = Reason("second_bid", "one bid per bidder and market", penalty=5)
     QUEUE_FULL = Reason("queue_full", "the bounded pool is full", True)
 
@@ -86,7 +88,6 @@ class RejectionReason(Enum):
     INPUT_WITHHELD = Reason("input_withheld", "the requester did not deliver the input")
     PROVER_UNREACHABLE = Reason("prover_unreachable", "the prover can not be reached now", True)
     CANCELLED = Reason("cancelled", "cancelled by its owner")
-    NO_PROVER_LEFT = Reason("no_prover_left", "every standby was tried", True)
 
     @property
     def code(self) -> str:

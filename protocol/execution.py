@@ -1,9 +1,10 @@
 """Execution of a decided round: certified state and Value in, the next state and batch out.
 
-The order is fixed: outcomes first (they free escrow and slots), then the decided requests enter the
-market, then every class with bids is cleared. Among outcomes, a completion goes before whatever
-would end the request otherwise, and a reassignment comes last. What can not be applied, whoever
-vouched for it, is skipped with a reason; no decided set makes this raise.
+The order is fixed: outcomes first (they free escrow and slots, and make reputations), then the
+decided requests enter the market, then every class with bids is cleared. Among outcomes, a
+completion goes before whatever would end the request otherwise, and a reassignment comes last. What
+can not be applied, whoever vouched for it, is skipped with a reason; no decided set makes this
+raise.
 
 Nodes that hold all bodies that `missing` asks for compute the same Execution.
 """
@@ -16,13 +17,7 @@ from typing import Final
 
 from eth_hash.auto import keccak
 
-from protocol.auction import (
-    Buyer,
-    MarketInput,
-    MarketResult,
-    Seller,
-    clear_thin,
-)
+from protocol.auction import Buyer, MarketInput, MarketResult, Seller, Trade, clear
 from protocol.award import Assignment, Award
 from protocol.batch import (
     AccountAmount,
@@ -33,19 +28,22 @@ from protocol.batch import (
     build_batch,
     unsettled_batch,
 )
-from protocol.clearing import FULL_QUALITY
+from protocol.clearing import Rule
 from protocol.eip712 import Domain, batch_digest, digest, value_digest
 from protocol.errors import LocalProtocolError, RejectionReason
 from protocol.inputs import ProgramRegistered
 from protocol.ledger import (
+    ClassMarket,
     Ledger,
     OpenRequest,
-    ReferencePrice,
     ask_fault,
+    bid_fee,
+    market_of,
     occupied,
     reference_price,
     wei_of,
 )
+from protocol.market_record import markets_hash
 from protocol.messages import AskBid, RequestBody, Value
 from protocol.outcomes import (
     Cancelled,
@@ -57,12 +55,26 @@ from protocol.outcomes import (
     kind_of,
 )
 from protocol.params import ProtocolParams
+from protocol.pricing import RECENT_PRICES
+from protocol.reputation import (
+    NEWCOMER,
+    forgiven,
+    lost,
+    proved,
+    quality,
+    reputation_root,
+    slot_cap,
+    weight_of,
+)
 from protocol.rotation import OperatorTable
-from protocol.types import MAX_AMOUNT, ZERO_HASH, Address, Epoch, Hash, RoundNumber, View, Wei
+from protocol.types import MAX_AMOUNT, Address, Epoch, Hash, RoundNumber, View, Wei
 
 _BEACON_TAG: Final = b"provernet/beacon/1"
 EPOCH_PRICE_FACTOR: Final = 8
 """Within an epoch the reference price stays within this factor of where the epoch found it."""
+TRANCHE_PARTS: Final = 8
+"""In a thick market a request trades for at most one part in so many of the slots on offer: one
+huge bid at the top would leave nothing to trade."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +112,8 @@ class Execution:
     """Requests that won; their awards stand in `ledger.open`."""
     reassigned: tuple[tuple[Hash, int], ...]
     """Segments that went to a standby."""
+    returned: tuple[Hash, ...]
+    """Requests that no operator is left for: back in the market, maybe awarded again at once."""
     closed: tuple[Result, ...]
     """Requests that are over."""
     clearings: tuple[tuple[MarketInput, MarketResult], ...]
@@ -170,7 +184,8 @@ class _Work:
         self.open = dict(ledger.open)
         self.closed = dict(ledger.closed)
         self.credits = dict(ledger.credits)
-        self.prices = dict(ledger.prices)
+        self.markets = dict(ledger.markets)
+        self.standings = dict(ledger.standings)
         self.view_floor = ledger.view_floor
         self.debits: dict[Address, int] = {}
         self.paid = 0
@@ -178,6 +193,7 @@ class _Work:
         self.admitted: list[Hash] = []
         self.awarded: list[Hash] = []
         self.reassigned: list[tuple[Hash, int]] = []
+        self.returned: list[Hash] = []
         self.clearings: list[tuple[MarketInput, MarketResult]] = []
         self.skipped: list[Skipped] = []
 
@@ -203,19 +219,41 @@ class _Work:
         asks = self._asks_by_class()
         waiting = [entry for entry in self.open.values() if entry.award is None]
         for class_id in sorted(asks.keys() & {entry.class_id for entry in waiting}):
+            about = self._market(class_id)
             sellers = self._sellers(class_id, asks[class_id])
-            buyers = [_buyer(entry) for entry in waiting if entry.class_id == class_id]
+            most = sum(seller.slots for seller in sellers)
+            if about.rule is Rule.THICK:
+                most = max(1, most // TRANCHE_PARTS)
+                buyers = [
+                    _buyer(e, min(e.missing, most)) for e in waiting if e.class_id == class_id
+                ]
+            else:
+                buyers = [_buyer(e, e.missing) for e in waiting if e.class_id == class_id]
             buyers.sort(key=lambda buyer: buyer.request_id)
-            price = reference_price(self.ledger, class_id, self.params)
-            market = MarketInput(class_id, price, beacon, tuple(buyers), tuple(sellers))
-            self._award(market, clear_thin(market))
+            market = MarketInput(
+                class_id=class_id,
+                rule=about.rule,
+                price=about.price,
+                recent=about.recent,
+                beacon=beacon,
+                buyers=tuple(buyers),
+                sellers=tuple(sellers),
+            )
+            self._apply_clearing(about, market, clear(market))
 
     def finish(self, beacon: Hash, value: Hash) -> Execution:
         """The next ledger and the batch."""
         epoch, round_number = self.content.value.epoch, self.content.value.round
         self.results.sort(key=lambda result: result.request_id)
-        settled = self._settle(value) if self.results else None
-        header = unsettled_batch(epoch, round_number, value) if settled is None else settled.header
+        traded = markets_hash(self.clearings)
+        settled = self._settle(value, traded) if self.results else None
+        header = (
+            unsettled_batch(epoch, round_number, value, traded)
+            if settled is None
+            else settled.header
+        )
+        if self.content.value.next_epoch > epoch:
+            self.standings = {op: forgiven(row) for op, row in self.standings.items()}
         ledger = Ledger(
             round=RoundNumber(round_number),
             batch=batch_digest(self.domain, header),
@@ -226,7 +264,8 @@ class _Work:
             closed={k: view for k, view in self.closed.items() if view >= self.view_floor},
             view_floor=self.view_floor,
             credits=self.credits,
-            prices=self.prices,
+            markets=self.markets,
+            standings=self.standings,
             treasury=Wei(self.ledger.treasury + sum(self.debits.values()) - self.paid),
         )
         return Execution(
@@ -237,6 +276,7 @@ class _Work:
             admitted=tuple(sorted(self.admitted)),
             awarded=tuple(sorted(self.awarded)),
             reassigned=tuple(sorted(self.reassigned)),
+            returned=tuple(sorted(self.returned)),
             closed=tuple(self.results),
             clearings=tuple(self.clearings),
             skipped=tuple(self.skipped),
@@ -266,14 +306,19 @@ class _Work:
         return None
 
     def _pay(self, entry: OpenRequest, award: Award) -> None:
-        for operator in award.provers:
-            self.credits[operator] = Wei(self.credits.get(operator, 0) + award.price)
-        self.debits[entry.requester] = self.debits.get(entry.requester, 0) + award.fee
-        self.paid += award.fee
+        paid = sum(assignment.pay for assignment in award.assignments)
+        weight = weight_of(entry.bid_fee + award.fee - paid, entry.bid_fee)
+        for assignment in award.assignments:
+            operator = assignment.operator
+            self.credits[operator] = Wei(self.credits.get(operator, 0) + assignment.pay)
+            self.standings[operator] = proved(self.standings.get(operator, NEWCOMER), weight)
+        self.paid += paid
 
     def _close(
         self, entry: OpenRequest, status: ResultStatus, claim: bytes = b"", fee: int = 0
     ) -> None:
+        fee += entry.bid_fee
+        self.debits[entry.requester] = self.debits.get(entry.requester, 0) + fee
         del self.open[entry.request_id]
         self.closed[entry.request_id] = View(entry.request.deadline_view)
         self.results.append(
@@ -291,14 +336,18 @@ class _Work:
     def _reassign(
         self, entry: OpenRequest, award: Award, outcome: Reassigned
     ) -> RejectionReason | None:
-        """Give the segment to the standby; without one, the request has failed."""
+        """Give the segment to the standby; without one, the request is back in its market."""
         if outcome.segment >= entry.slots:
             return RejectionReason.BAD_SHAPE
         if award.assignments[outcome.segment].attempt != outcome.attempt:
             return RejectionReason.STALE
+        loser = award.assignments[outcome.segment].operator
+        standing = self.standings.get(loser, NEWCOMER)
+        self.standings[loser] = lost(standing, outcome.reason)
         next_award = award.reassign(outcome.segment, self.members)
         if next_award is None:
-            self._close(entry, ResultStatus.FAILED)
+            self.open[entry.request_id] = replace(entry, award=None)
+            self.returned.append(entry.request_id)
             return None
         self.open[entry.request_id] = replace(entry, award=next_award)
         self.reassigned.append((entry.request_id, outcome.segment))
@@ -321,26 +370,32 @@ class _Work:
             return RejectionReason.COPIES_UNSUPPORTED
         if not 0 < max_fee <= reserve <= MAX_AMOUNT:
             return RejectionReason.FEE_ABOVE_RESERVE
+        class_id, slots = Hash(program.class_id), len(request.input_hashes)
+        price = reference_price(self.ledger, class_id, self.params)
         self.open[request_id] = OpenRequest(
             request_id=request_id,
             bid_id=bid_id,
-            class_id=Hash(program.class_id),
+            class_id=class_id,
             max_fee=max_fee,
+            bid_fee=bid_fee(slots, price, max_fee, self.params),
             request=request,
+            held=None,
             award=None,
+            verdict="",
         )
         self._raise_floor(request.deadline_view - self.params.max_deadline_views)
         self.admitted.append(request_id)
         return None
 
     def _asks_by_class(self) -> dict[Hash, list[AskBid]]:
-        """Valid asks, one per operator and class: that of the lowest id."""
+        """Valid asks, one per operator and class: that of the lowest id announces its slots."""
         asks: dict[Hash, list[AskBid]] = {}
         taken: set[tuple[bytes, bytes]] = set()
         for bid_id in sorted(self.content.asks.keys() & {Hash(b) for b in self.content.value.bids}):
             ask = self.content.asks[bid_id]
             place = (ask.class_id, ask.operator)
-            reason = ask_fault(ask.epoch, ask.round, ask.slots, wei_of(ask.price), self.ledger)
+            about = self._market(Hash(ask.class_id))
+            reason = ask_fault(ask, about.announced, self.ledger)
             if ask.operator not in self.members:
                 reason = RejectionReason.NOT_A_MEMBER
             elif place in taken:
@@ -349,42 +404,69 @@ class _Work:
                 self.skipped.append(Skipped(bid_id, reason))
                 continue
             taken.add(place)
+            announced = {**about.announced, Address(ask.operator): ask.slots}
+            self.markets[Hash(ask.class_id)] = replace(about, announced=announced)
             asks.setdefault(Hash(ask.class_id), []).append(ask)
         return asks
 
     def _sellers(self, class_id: Hash, asks: list[AskBid]) -> list[Seller]:
-        """Effective slots: those offered less those that unfinished jobs take."""
+        """Effective slots: those offered, no more than reputation allows, less those taken."""
         busy = occupied(replace(self.ledger, open=self.open), class_id)
         sellers = []
         for ask in sorted(asks, key=lambda ask: ask.operator):
             operator = Address(ask.operator)
-            free = ask.slots - busy.get(operator, 0)
+            standing = self.standings.get(operator, NEWCOMER)
+            cap = slot_cap(standing, self.params.newcomer_slots)
+            free = min(ask.slots, cap) - busy.get(operator, 0)
             if free > 0:
-                sellers.append(Seller(operator, free, wei_of(ask.price), FULL_QUALITY))
+                sellers.append(Seller(operator, free, wei_of(ask.price), quality(standing)))
         return sellers
 
-    def _award(self, market: MarketInput, result: MarketResult) -> None:
+    def _market(self, class_id: Hash) -> ClassMarket:
+        """A class's market; what this round changed of it stands in `markets`."""
+        return market_of(replace(self.ledger, markets=self.markets), class_id, self.params)
+
+    def _apply_clearing(
+        self, about: ClassMarket, market: MarketInput, result: MarketResult
+    ) -> None:
         self.clearings.append((market, result))
+        for receipt in result.receipts[: len(market.buyers)]:
+            entry = self.open[Hash(receipt.bidder)]
+            self.open[entry.request_id] = replace(entry, verdict=receipt.verdict.code)
         for trade in result.trades:
-            award = Award(
-                round=RoundNumber(self.content.value.round),
-                price=result.price,
-                assignments=tuple(Assignment(operator, ()) for operator in trade.provers),
-                standby=trade.standby,
-            )
-            self.open[trade.request_id] = replace(self.open[trade.request_id], award=award)
-            self.awarded.append(trade.request_id)
-        self._move_price(market.class_id, result)
+            self._award(trade)
+        sizes = [seller.slots for seller in market.sellers]
+        self.markets[market.class_id] = replace(
+            about,
+            price=_clamped(result.next_price, about.anchor),
+            recent=_recent(market, result),
+            clearings=about.clearings + 1,
+            buyers=about.buyers + sum(not buyer.allowlist for buyer in market.buyers),
+            sellers=about.sellers + len(sizes),
+            slots=about.slots + sum(sizes),
+            largest=about.largest + max(sizes, default=0),
+        )
 
-    def _move_price(self, class_id: Hash, result: MarketResult) -> None:
-        epoch = Epoch(self.content.value.epoch)
-        known = self.prices.get(class_id)
-        anchor = known.anchor if known is not None and known.epoch == epoch else result.price
-        low, high = max(anchor // EPOCH_PRICE_FACTOR, 1), anchor * EPOCH_PRICE_FACTOR
-        price = Wei(min(max(result.next_price, low), high, MAX_AMOUNT))
-        self.prices[class_id] = ReferencePrice(price, epoch, anchor)
+    def _award(self, trade: Trade) -> None:
+        """Give a request the slots that it bought; it is awarded when none is missing."""
+        entry = self.open[trade.request_id]
+        bought = Award(
+            round=RoundNumber(self.content.value.round),
+            fee=trade.fee,
+            assignments=tuple(
+                Assignment(operator, pay, ())
+                for operator, pay in zip(trade.provers, trade.pays, strict=True)
+            ),
+            standby=trade.standby,
+        )
+        have = bought if entry.held is None else entry.held.extend(bought)
+        if len(have.assignments) < entry.slots:
+            self.open[entry.request_id] = replace(entry, held=have)
+            return
+        self.open[entry.request_id] = replace(entry, held=None, award=have)
+        self.awarded.append(entry.request_id)
 
-    def _settle(self, value: Hash) -> SettledBatch:
+    def _settle(self, value: Hash, traded: Hash) -> SettledBatch:
         return build_batch(
             epoch=self.content.value.epoch,
             round_number=self.content.value.round,
@@ -395,8 +477,9 @@ class _Work:
             credit_rows=_rows(self.credits),
             debit_rows=_rows(self.debits),
             stake_rows=[AccountAmount(operator, Wei(0)) for operator in self.members],
-            reputation_root=ZERO_HASH,
+            reputation_root=reputation_root(self.standings),
             parameters_hash=self.params.hash(),
+            markets_hash=traded,
             paid=Wei(self.paid),
         )
 
@@ -404,10 +487,32 @@ class _Work:
         self.view_floor = View(max(self.view_floor, view))
 
 
-def _buyer(entry: OpenRequest) -> Buyer:
-    allowlist = tuple(Address(operator) for operator in entry.request.allowlist)
-    return Buyer(entry.request_id, entry.slots, entry.max_fee, allowlist)
+def _buyer(entry: OpenRequest, slots: int) -> Buyer:
+    """A request in its market, for so many of the slots that it still misses."""
+    return Buyer(
+        request_id=entry.request_id,
+        slots=slots,
+        max_fee=entry.limit(slots),
+        allowlist=tuple(Address(operator) for operator in entry.request.allowlist),
+        held=() if entry.held is None else entry.held.provers,
+        combining=slots == entry.missing,
+    )
+
+
+def _clamped(price: Wei, anchor: Wei) -> Wei:
+    """A reference price within an epoch that began with `anchor`."""
+    low, high = max(anchor // EPOCH_PRICE_FACTOR, 1), anchor * EPOCH_PRICE_FACTOR
+    return Wei(min(max(price, low), high, MAX_AMOUNT))
+
+
+def _recent(market: MarketInput, result: MarketResult) -> tuple[Wei, ...]:
+    """Whole wei of the last thick prices, with this one."""
+    if market.rule is not Rule.THICK or result.price is None:
+        return market.recent
+    latest = Wei(result.price.num // result.price.den)
+    return (*market.recent, latest)[-RECENT_PRICES:]
 
 
 def _rows(amounts: Mapping[Address, int]) -> list[AccountAmount]:
-    return [AccountAmount(account, Wei(amounts[account])) for account in sorted(amounts)]
+    rows = [AccountAmount(account, Wei(amounts[account])) for account in sorted(amounts)]
+    return [row for row in rows if row.amount]

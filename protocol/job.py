@@ -48,6 +48,7 @@ from protocol.job_inputs import (
     OnChain,
     ResultChecked,
     ResultSeen,
+    Returned,
     Statement,
     Ticked,
     UnavailableSeen,
@@ -173,6 +174,8 @@ def step(job: Job, what: JobInput, now_ms: TimestampMs, params: ProtocolParams) 
             return _move(job, JobEvent.ADMIT, now_ms)
         case Awarded(award):
             return _award(job, award, now_ms, params)
+        case Returned():
+            return _move(replace(job, award=None, segments=(), claim=b""), JobEvent.RETURN, now_ms)
         case Closed(status):
             return _move(job, _CLOSING[status], now_ms)
         case OnChain():

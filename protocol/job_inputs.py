@@ -81,6 +81,10 @@ class CancelSeen(Learned, frozen=True):
     """A Cancel signed by the requester."""
 
 
+class Returned(Learned, frozen=True):
+    """Certified: no operator is left for a segment, so the request is in its market again."""
+
+
 class Closed(Learned, frozen=True):
     """Certified: a decided batch holds its result."""
 
@@ -111,6 +115,7 @@ JobInput = (
     | ResultSeen
     | ResultChecked
     | CancelSeen
+    | Returned
     | Closed
     | OnChain
     | Ticked

@@ -59,7 +59,6 @@ if TYPE_CHECKING:
 _UNPAID: Final = {
     ResultStatus.EXPIRED: RejectionReason.DEADLINE_PAST,
     ResultStatus.CANCELLED: RejectionReason.CANCELLED,
-    ResultStatus.FAILED: RejectionReason.NO_PROVER_LEFT,
 }
 _FAILED: Final = {
     FailReason.WITHHELD: RejectionReason.INPUT_WITHHELD,
@@ -96,7 +95,7 @@ class Jobs:
         self._genesis_ms = genesis_ms
         self._state = state
         self._done: dict[Hash, frozenset[owed.Duty]] = {}
-        self._seen: dict[Hash, tuple[Job, Ending | None]] = {}
+        self._seen: dict[Hash, tuple[Job, Ending | None, str | None]] = {}
         self._told: dict[Hash, Mapping[str, object]] = {}
 
     def forget_done(self) -> None:
@@ -201,6 +200,12 @@ class Jobs:
                 held = state.requests.get(entry.bid_id) or self._archived(entry.bid_id)
                 self.open(request_id, held, now_ms)
             self._feed(request_id, learnt.Admitted(), now_ms)
+        for market, cleared in execution.clearings:
+            for receipt in cleared.receipts[: len(market.buyers)]:
+                state.verdicts[Hash(receipt.bidder)] = receipt.verdict.code
+        for request_id in execution.returned:
+            state.placed.pop(request_id, None)
+            self._feed(request_id, learnt.Returned(), now_ms)
         changed = (*execution.awarded, *(request_id for request_id, _ in execution.reassigned))
         for request_id in dict.fromkeys(changed):
             award = ledger.open[request_id].award if request_id in ledger.open else None
@@ -208,6 +213,10 @@ class Jobs:
                 placed = Placed(award.round, gateway)
                 state.placed.setdefault(request_id, placed)
                 self._feed(request_id, learnt.Awarded(award), now_ms)
+        for request_id in execution.awarded:
+            # A prover that has a segment again has signed what it had to say of it.
+            for frame in state.statements.get(request_id, {}).values():
+                self._try(request_id, self._learnt(decode(frame), Hash(keccak(frame))), now_ms)
         voters = len(table.operators) - len(record.certificate.non_signers)
         effects: list[Effect] = []
         for result in execution.closed:
@@ -315,7 +324,7 @@ class Jobs:
         state = self._state
         job = state.jobs[request_id]
         ending = state.endings.get(request_id)
-        sight = (job, ending)
+        sight = (job, ending, state.verdicts.get(request_id))
         if self._seen.get(request_id) == sight:
             return []
         self._seen[request_id] = sight
@@ -324,6 +333,7 @@ class Jobs:
             state.owners[request_id].body,
             state.placed.get(request_id),
             ending,
+            state.verdicts.get(request_id, ""),
             {row.operator: row.sealing_key for row in state.tables[max(state.tables)].operators},
         )
         if self._told.get(request_id) == document:
@@ -346,6 +356,7 @@ class Jobs:
             state.statements,
             state.placed,
             state.endings,
+            state.verdicts,
             self._done,
             self._seen,
             self._told,
@@ -402,7 +413,8 @@ def _reason(result: Result, outcomes: Collection[Outcome]) -> str:
     for outcome in outcomes:
         if isinstance(outcome, Failed) and outcome.request_id == result.request_id:
             return _FAILED[outcome.reason].code
-    return _UNPAID[result.status].code if result.status in _UNPAID else ""
+    known = _UNPAID.get(result.status)
+    return "" if known is None else known.code
 
 
 def _slot(envelope: Envelope) -> bytes:

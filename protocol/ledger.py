@@ -13,6 +13,12 @@ batches that are not final on chain yet.
 Two requests of one owner can not overdraw: an honest member lists (`listable`) only what fits its
 escrow, and any two requests that both are in N - f lists share an honest list.
 
+Market. A request pays a bid fee for being admitted, out of its maximum fee, and trades with the
+rest. In a thick market one that wants more than an eighth of the slots buys them in tranches, round
+after round; it is awarded when it has all of them, and those that it has are taken meanwhile.
+Sellers announce their slots with their first ask of an epoch. Which rule clears a class is fixed
+for an epoch by the counts of the epoch before.
+
 Memory. A closed request's id is kept so that it can not come back, until no honest member could
 list it anyway: past its deadline view. Time is certified through `view_floor`: a request is listed
 by honest members only within `max_deadline_views` before its deadline, and expired only after it,
@@ -23,12 +29,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from protocol.award import Award
+from protocol.clearing import Rule, rule_for
+from protocol.dispatch import KNOWN_CLASSES
 from protocol.errors import RejectionReason
 from protocol.inputs import ProgramRegistered
-from protocol.messages import ProofRequest, RequestBody
+from protocol.messages import AskBid, ProofRequest, RequestBody
 from protocol.params import ProtocolParams
+from protocol.reputation import Standing
 from protocol.types import (
     MAX_AMOUNT,
     ZERO_HASH,
@@ -41,22 +51,41 @@ from protocol.types import (
     Wei,
 )
 
+WHALE_PARTS: Final = 4
+"""A class in which one seller has more than one part in so many of the slots is thin."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenRequest:
-    """A request in the market (no award yet) or assigned."""
+    """A request in the market (no award yet) or assigned; amounts in wei."""
 
     request_id: Hash
     bid_id: Hash
     class_id: Hash
     max_fee: Wei
+    bid_fee: Wei
+    """Part of the maximum fee that is charged whatever becomes of the request."""
     request: ProofRequest
+    held: Award | None
+    """Slots bought in tranches, as long as some are missing: nothing is proven yet."""
     award: Award | None
+    verdict: str
+    """Code of what its last clearing said; empty before."""
 
     @property
     def slots(self) -> int:
         """Its segments and the combining one."""
         return len(self.request.input_hashes)
+
+    @property
+    def missing(self) -> int:
+        """Slots that it still has to buy."""
+        have = self.award or self.held
+        return self.slots - (0 if have is None else len(have.assignments))
+
+    def limit(self, slots: int) -> Wei:
+        """The most that so many of its slots may cost: their share of what the bid fee leaves."""
+        return Wei((self.max_fee - self.bid_fee) * slots // self.slots)
 
     @property
     def requester(self) -> Address:
@@ -70,12 +99,37 @@ class OpenRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class ReferencePrice:
-    """A class's posted price, and what it was when the epoch of its last clearing began."""
+class ClassMarket:
+    """A class's market, as of the epoch of its last clearing."""
 
-    price: Wei
     epoch: Epoch
+    rule: Rule
+    """What clears it in this epoch."""
+    price: Wei
+    """Reference price of a slot."""
     anchor: Wei
+    """What the reference price was when the epoch began."""
+    recent: tuple[Wei, ...]
+    """Whole wei that a slot cost in the last thick clearings, oldest first."""
+    announced: Mapping[Address, int]
+    """Slots that operators offer for the epoch."""
+    clearings: int
+    """In this epoch, like the following sums over them."""
+    buyers: int
+    """Requests that named no operators."""
+    sellers: int
+    slots: int
+    """Slots on offer."""
+    largest: int
+    """Slots of the largest seller."""
+
+    def next_rule(self) -> Rule:
+        """The rule for the following epoch."""
+        if not self.clearings:
+            return Rule.THIN
+        crowded = rule_for(self.buyers // self.clearings, self.sellers // self.clearings)
+        whale = WHALE_PARTS * self.largest > self.slots
+        return Rule.THIN if whale else crowded
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +153,10 @@ class Ledger:
     """The current view is at least this."""
     credits: Mapping[Address, Wei]
     """What each operator earned so far."""
-    prices: Mapping[Hash, ReferencePrice]
+    markets: Mapping[Hash, ClassMarket]
     """By class, once it was cleared."""
+    standings: Mapping[Address, Standing]
+    """Reputation of every operator of which an outcome is certified."""
     treasury: Wei
     """Debits less credits so far."""
 
@@ -117,7 +173,8 @@ def genesis(epoch: Epoch) -> Ledger:
         closed={},
         view_floor=View(0),
         credits={},
-        prices={},
+        markets={},
+        standings={},
         treasury=Wei(0),
     )
 
@@ -137,8 +194,9 @@ def occupied(ledger: Ledger, class_id: bytes) -> dict[Address, int]:
     """Slots of a class that certified, unfinished jobs take, by operator."""
     slots: dict[Address, int] = {}
     for entry in ledger.open.values():
-        if entry.award is not None and entry.class_id == class_id:
-            for operator in entry.award.provers:
+        have = entry.award or entry.held
+        if have is not None and entry.class_id == class_id:
+            for operator in have.provers:
                 slots[operator] = slots.get(operator, 0) + 1
     return slots
 
@@ -151,8 +209,31 @@ def unserved(ledger: Ledger, class_id: bytes) -> int:
 
 def reference_price(ledger: Ledger, class_id: bytes, params: ProtocolParams) -> Wei:
     """Posted price of a slot of the class in the next clearing."""
-    known = ledger.prices.get(Hash(class_id))
+    known = ledger.markets.get(Hash(class_id))
     return Wei(params.initial_price_wei) if known is None else known.price
+
+
+def market_of(ledger: Ledger, class_id: Hash, params: ProtocolParams) -> ClassMarket:
+    """The market of a class in the ledger's next round."""
+    epoch, known = ledger.next_epoch, ledger.markets.get(class_id)
+    if known is not None and known.epoch == epoch:
+        return known
+    price = reference_price(ledger, class_id, params)
+    rule = Rule.THIN
+    # A class that nobody traded in for a whole epoch begins anew.
+    if known is not None and known.epoch + 1 == epoch:
+        rule = known.next_rule()
+    recent = () if known is None else known.recent
+    return ClassMarket(epoch, rule, price, price, recent, {}, 0, 0, 0, 0, 0)
+
+
+def bid_fee(slots: int, price: Wei, max_fee: Wei, params: ProtocolParams) -> Wei:
+    """What a request for so many slots pays for being admitted, at this reference price.
+
+    At least 1 wei a slot; never more than the request's maximum fee.
+    """
+    due = max(slots, -(-slots * price * params.bid_fee_bps // 10_000))
+    return Wei(min(due, max_fee))
 
 
 def admissible(
@@ -185,6 +266,12 @@ def admissible(
         return RejectionReason.AMOUNT_OUT_OF_RANGE
     if wei_of(body.bid.max_fee) > wei_of(request.reserve):
         return RejectionReason.FEE_ABOVE_RESERVE
+    slots, max_fee = len(request.input_hashes), wei_of(body.bid.max_fee)
+    if (
+        bid_fee(slots, reference_price(ledger, program.class_id, params), max_fee, params)
+        == max_fee
+    ):
+        return RejectionReason.FEE_BELOW_BID_FEE
     if allowlist and not any(operator in members for operator in allowlist):
         return RejectionReason.ALLOWLIST_EMPTY
     if issued_off > params.issued_at_bound_ms:
@@ -239,13 +326,20 @@ def listable(
 
 
 def ask_fault(
-    ask_epoch: int, ask_round: int, slots: int, price: Wei, ledger: Ledger
+    ask: AskBid, announced: Mapping[Address, int], ledger: Ledger
 ) -> RejectionReason | None:
-    """Why an ask can not trade in the next round, None if it can."""
-    if (ask_epoch, ask_round) != (ledger.next_epoch, ledger.round + 1):
+    """Why an ask can not trade in the next round, None if it can.
+
+    `announced` are the slots of its class by operator, fixed by the first ask of the epoch.
+    """
+    if (ask.epoch, ask.round) != (ledger.next_epoch, ledger.round + 1):
         return RejectionReason.STALE
-    if slots < 1:
+    if ask.slots < 1:
         return RejectionReason.ZERO_SLOTS
-    if not 0 < price <= MAX_AMOUNT:
+    if not 0 < wei_of(ask.price) <= MAX_AMOUNT:
         return RejectionReason.AMOUNT_OUT_OF_RANGE
+    if ask.class_id not in KNOWN_CLASSES:
+        return RejectionReason.UNKNOWN_CLASS
+    if announced.get(Address(ask.operator), ask.slots) != ask.slots:
+        return RejectionReason.SLOTS_CHANGED
     return None

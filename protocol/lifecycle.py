@@ -41,6 +41,7 @@ class JobEvent(Enum):
     ALL_VERIFIED = "every proof verified, and they fit together"
     PROOF_REFUSED = "a proof is refused"
     REASSIGN = "reassignment decided"
+    RETURN = "no standby left"
     COMPLETE = "completion decided"
     FAIL = "failure decided"
     EXPIRE = "expiry decided"
@@ -97,6 +98,10 @@ TABLE: Final[tuple[Transition, ...]] = (
         for source in WORKING
     ),
     Transition(_S.REASSIGNED, _E.ALL_ACCEPTED, _S.PROVING, "the standby holds its input"),
+    *(
+        Transition(source, _E.RETURN, _S.AUCTIONED, "every standby was tried: back in its market")
+        for source in WORKING
+    ),
     # The others may be further than this node.
     *(
         Transition(source, _E.COMPLETE, _S.CERTIFIED, "the others verified it first")
@@ -105,7 +110,7 @@ TABLE: Final[tuple[Transition, ...]] = (
     ),
     # Ends without a proof; nothing is paid.
     *(
-        Transition(source, _E.FAIL, _S.FAILED, "two provers can not, or no prover is left")
+        Transition(source, _E.FAIL, _S.FAILED, "two provers of a segment can not")
         for source in WORKING
     ),
     *(

@@ -50,6 +50,11 @@ class ProtocolParams:
     """Bids and outcomes in one Value, each."""
     initial_price_wei: int
     """Reference price of a slot before any clearing."""
+    bid_fee_bps: int
+    """Part of slots times reference price, in 1/10,000, that a request pays for being admitted:
+    enough that false names and wash trades cost something."""
+    newcomer_slots: int
+    """Slots that an operator can have sold before it has proven any."""
 
     def hash(self) -> Hash:
         """keccak256 over the fields in order, each as 32 big-endian bytes."""
@@ -75,6 +80,8 @@ DEVNET = ProtocolParams(
     max_deadline_views=3_600,
     max_set_size=1_024,
     initial_price_wei=10**15,
+    bid_fee_bps=50,
+    newcomer_slots=8,
 )
 """Loopback devnet: short views, Anvil's one-second blocks."""
 

@@ -21,9 +21,11 @@ from protocol import inputs as happened
 from protocol import round as agreement
 from protocol.application import ReplicaApplication, identity_of
 from protocol.codec import decode, encode
+from protocol.documents import round_document, table_json
 from protocol.effects import (
     Broadcast,
     Effect,
+    KeepRound,
     Publish,
     Record,
     SendTo,
@@ -33,7 +35,7 @@ from protocol.effects import (
 from protocol.eip712 import Domain
 from protocol.errors import LocalProtocolError, Rejection, RejectionReason
 from protocol.jobs import Jobs
-from protocol.ledger import admissible, genesis, unserved, wei_of
+from protocol.ledger import admissible, genesis, market_of, unserved, wei_of
 from protocol.messages import (
     AskBid,
     Batches,
@@ -428,6 +430,12 @@ class Replica:
         self._effects += self._jobs.decided(
             record, execution, outcomes, leader, app.table, self._now_ms
         )
+        document = round_document(record, execution, leader, self._now_ms)
+        self._emit(
+            KeepRound(record.value.round, document, table_json(state.tables[app.table.epoch]))
+        )
+        for skip in execution.skipped:
+            self._record("bid_refused", bid=skip.identity.hex(), reason=skip.reason.code)
         self._settlements.certified(record, execution, app.table, self._now_ms)
         over = set(execution.ledger.open) | set(execution.ledger.closed)
         state.requests = {
@@ -529,12 +537,14 @@ class Replica:
             if policy.slots < 1 or class_id in asked or (place, class_id) in self._offered:
                 continue
             number = place.to_bytes(8, "big")
+            market = market_of(state.ledger, class_id, self.setup.params)
+            announced = market.announced
             body = AskBid(
                 epoch=state.round.epoch,
                 round=place,
                 class_id=class_id,
                 operator=self.setup.me,
-                slots=policy.slots,
+                slots=announced.get(self.setup.me, policy.slots),
                 price=policy.price.to_bytes(32, "big"),
                 salt=keccak(self.setup.secret + b"ask" + number + class_id),
             )

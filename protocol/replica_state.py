@@ -108,6 +108,8 @@ class ReplicaState(msgspec.Struct):
     """Request -> slot -> frame of what provers and the owner said."""
     placed: dict[Hash, Placed]
     endings: dict[Hash, Ending]
+    verdicts: dict[Hash, str]
+    """Code of what the last clearing said of each request."""
 
     escrow: dict[Address, int]
     unrefreshed: dict[Address, int]
@@ -135,6 +137,7 @@ def empty_state() -> ReplicaState:
         statements={},
         placed={},
         endings={},
+        verdicts={},
         escrow={},
         unrefreshed={},
         unsettled={},

@@ -104,8 +104,9 @@ async def submit(client: NodeClient, prepared: Prepared, progress: Callable[[Jso
             node = client.node
             document = await _poll(client, prepared, version, document)
             progress(document)
+            award = document.get("award") or {}
             for row in document.get("segments", ()):
-                courier.deliver(nursery, row)
+                courier.deliver(nursery, {**row, "round": award.get("round")})
         nursery.cancel_scope.cancel()
     result = document.get("result") or {}
     claim = _bytes(result.get("claim", "0x"))
@@ -132,7 +133,7 @@ class _Courier:
         self._prepared = prepared
         self._waiting: dict[int, Json] = {}
         """Of each segment that waits for its input, the last row that was seen."""
-        self._begun: set[tuple[int, str, int]] = set()
+        self._begun: set[_Assignment] = set()
 
     def deliver(self, nursery: trio.Nursery, row: Json) -> None:
         """Start a delivery if this assignment still waits for its input."""
@@ -146,7 +147,8 @@ class _Courier:
             nursery.start_soon(self._deliver, row)
 
     async def _deliver(self, row: Json) -> None:
-        segment, operator, _attempt = assignment = _assignment(row)
+        assignment = _assignment(row)
+        segment, operator = assignment[:2]
         work = self._prepared.plan
         inputs = (*work.segment_inputs, work.combine_input)
         data = associated_data(self._prepared.request_id, segment, _bytes(operator))
@@ -163,8 +165,12 @@ class _Courier:
         self._begun.discard(assignment)
 
 
-def _assignment(row: Json) -> tuple[int, str, int]:
-    return int(row["segment"]), str(row["operator"]), int(row["attempt"])
+_Assignment = tuple[int, str, int, int]
+"""Segment, prover, attempt, and the round of the award: a request may be awarded again."""
+
+
+def _assignment(row: Json) -> _Assignment:
+    return int(row["segment"]), str(row["operator"]), int(row["attempt"]), int(row["round"] or 0)
 
 
 def _program(name: str, node: Json) -> Json:

@@ -70,6 +70,7 @@ async def batch_of_one(
         stake_rows=[AccountAmount(earner, Wei(0)) for earner in earners],
         reputation_root=ZERO_HASH,
         parameters_hash=DEVNET.hash(),
+        markets_hash=ZERO_HASH,
         paid=Wei(FEE - 10),
     )
 

@@ -22,6 +22,8 @@ PROGRAM = ProgramRegistered(program_id=word("program"), class_id=CLASS, max_segm
 OPERATORS = tuple(sorted(address(f"operator {place}") for place in range(4)))
 ALICE, BOB = address("alice"), address("bob")
 PRICE = DEVNET.initial_price_wei
+BID_FEE = PRICE * DEVNET.bid_fee_bps // 10_000
+"""Of one slot."""
 
 
 def table(epoch=1, operators=OPERATORS):

@@ -13,6 +13,7 @@ from protocol.batch import (
     Result,
     ResultStatus,
     build_batch,
+    markets_leaf,
     result_leaf,
     unsettled_batch,
 )
@@ -38,6 +39,7 @@ def build(**changes):
         "stake_rows": [AccountAmount(A, 0), AccountAmount(B, 3)],
         "reputation_root": b"\x08" * 32,
         "parameters_hash": b"\x09" * 32,
+        "markets_hash": b"\x0a" * 32,
         "paid": 8,
     }
     return build_batch(**(arguments | changes))
@@ -71,6 +73,7 @@ def test_leaves_and_header():
         abi_leaf(["uint8", "address", "uint256"], 3, B, 3),
         abi_leaf(["uint8", word, "uint256"], 4, b"\x08" * 32, 0),
         abi_leaf(["uint8", word, "uint256"], 5, b"\x09" * 32, 0),
+        abi_leaf(["uint8", word, "uint256"], 6, b"\x0a" * 32, 0),
     ]
     assert batch.debits == A + (9).to_bytes(12, "big")
     assert batch.header.debits_hash == keccak(batch.debits)
@@ -94,12 +97,12 @@ def test_no_debits_hash_to_keccak_of_nothing():
     assert (batch.debits, batch.header.debits_hash) == (b"", keccak(b""))
 
 
-def test_unsettled_is_all_zero():
-    header = unsettled_batch(1, 5, b"\x05" * 32)
+def test_unsettled_commits_to_its_clearings_alone():
+    header = unsettled_batch(1, 5, b"\x05" * 32, b"\x06" * 32)
     assert (header.sequence, header.parent, header.root, header.debits_hash, header.paid) == (
         0,
         bytes(32),
-        bytes(32),
+        markets_leaf(b"\x06" * 32),
         bytes(32),
         0,
     )
@@ -129,7 +132,13 @@ def test_what_may_not_be_signed(changes):
         build(**changes)
 
 
-@pytest.mark.parametrize("change", [{"fee": 1}, {"claim": b"x"}])
-def test_a_refunded_request_claims_nothing(change):
+def test_a_refunded_request_claims_nothing():
     with pytest.raises(LocalProtocolError):
-        result_leaf(dataclasses.replace(EXPIRED, **change))
+        result_leaf(dataclasses.replace(EXPIRED, claim=b"x"))
+
+
+def test_the_clearings_of_the_round_can_be_proven():
+    batch = build()
+    proof = batch.markets_proof()
+    assert proof.leaf == markets_leaf(b"\x0a" * 32)
+    assert verify_proof(batch.header.root, proof.leaf, proof.siblings, proof.index)

@@ -8,12 +8,13 @@ from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.batch import ResultStatus
+from protocol.batch import ResultStatus, markets_leaf
 from protocol.clearing import Verdict
 from protocol.eip712 import batch_digest, digest, value_digest
 from protocol.errors import LocalProtocolError
 from protocol.errors import RejectionReason as Why
 from protocol.execution import EPOCH_PRICE_FACTOR, RoundContent, execute, missing
+from protocol.market_record import markets_hash
 from protocol.merkle import verify_proof
 from protocol.outcomes import (
     Cancelled,
@@ -28,6 +29,7 @@ from protocol.params import DEVNET
 from protocol.types import ZERO_HASH
 from tests.protocol.certified import (
     ALICE,
+    BID_FEE,
     BOB,
     CLASS,
     DOMAIN,
@@ -60,19 +62,28 @@ def test_a_request_is_admitted_awarded_and_settled():
     first = world.decide([body], world.asks())
     assert (first.admitted, first.awarded, first.closed) == ((id_of(body),), (id_of(body),), ())
     assert first.settled is None
-    assert (first.header.sequence, first.header.root, first.header.paid) == (0, ZERO_HASH, 0)
+    assert (first.header.sequence, first.header.root, first.header.paid) == (
+        0,
+        markets_leaf(markets_hash(first.clearings)),
+        0,
+    )
     assert world.ledger.batch == batch_digest(DOMAIN, first.header)
     award = world.award(body)
-    assert (award.price, award.fee, len(award.provers)) == (PRICE, 5 * PRICE, 5)
+    assert (award.fee, [a.pay for a in award.assignments]) == (5 * PRICE, [PRICE] * 5)
 
     second = world.decide(outcomes=[completed(world, body)])
     (result,) = second.closed
-    assert (result.status, result.fee, result.claim) == (ResultStatus.SETTLED, 5 * PRICE, b"claim")
+    assert (result.status, result.fee, result.claim) == (
+        ResultStatus.SETTLED,
+        5 * (PRICE + BID_FEE),
+        b"claim",
+    )
     assert (result.program_id, result.requester) == (PROGRAM.program_id, ALICE)
     assert second.header.sequence == 1
     assert second.header.parent == ZERO_HASH
     assert second.header.paid == 5 * PRICE
-    assert second.settled.debits == ALICE + (5 * PRICE).to_bytes(12, "big")
+    assert second.settled.debits == ALICE + (5 * (PRICE + BID_FEE)).to_bytes(12, "big")
+    assert world.ledger.treasury == 5 * BID_FEE
     earned = {operator: award.provers.count(operator) * PRICE for operator in award.provers}
     assert dict(world.ledger.credits) == earned
     proof = second.settled.result_proof(id_of(body))
@@ -98,7 +109,7 @@ def test_debits_of_one_requester_are_netted():
     world.decide(bodies, world.asks())
     done = world.decide(outcomes=[completed(world, body) for body in bodies])
     rows = {done.settled.debits[at : at + 32] for at in (0, 32)}
-    paid = {ALICE: 10 * PRICE, BOB: 5 * PRICE}
+    paid = {ALICE: 10 * (PRICE + BID_FEE), BOB: 5 * (PRICE + BID_FEE)}
     assert rows == {owner + wei.to_bytes(12, "big") for owner, wei in paid.items()}
     assert done.header.paid == 15 * PRICE
 
@@ -110,13 +121,15 @@ def test_debits_of_one_requester_are_netted():
         (lambda world, body: Failed(id_of(body), FailReason.WITHHELD), ResultStatus.FAILED),
     ],
 )
-def test_what_ends_without_a_proof_costs_nothing(outcome, status):
+def test_what_ends_without_a_proof_costs_the_bid_fee_alone(outcome, status):
     world, body = World(), request_body()
     world.decide([body], world.asks())
     done = world.decide(outcomes=[outcome(world, body)])
     (result,) = done.closed
-    assert (result.status, result.fee, result.claim) == (status, 0, b"")
-    assert (done.header.sequence, done.header.paid, done.settled.debits) == (1, 0, b"")
+    assert (result.status, result.fee, result.claim) == (status, 5 * BID_FEE, b"")
+    assert (done.header.sequence, done.header.paid) == (1, 0)
+    assert done.settled.debits == ALICE + (5 * BID_FEE).to_bytes(12, "big")
+    assert world.ledger.treasury == 5 * BID_FEE
     assert world.ledger.credits == {}
 
 
@@ -209,6 +222,7 @@ def test_a_bid_that_names_another_request_is_skipped():
         ({"epoch": 9}, Why.STALE),
         ({"slots": 0}, Why.ZERO_SLOTS),
         ({"price": 0}, Why.AMOUNT_OUT_OF_RANGE),
+        ({"class_id": word("class")}, Why.UNKNOWN_CLASS),
     ],
 )
 def test_a_decided_ask_that_can_not_trade_is_skipped(fields, reason):
@@ -296,7 +310,7 @@ def test_four_provers_survive_the_loss_of_one_and_spread_its_segments():
     assert len(set(heirs)) == len(heirs)
 
 
-def test_a_segment_that_nobody_takes_ends_the_request():
+def test_a_segment_that_nobody_takes_brings_the_request_back_to_its_market():
     world, body = World(), request_body(slots=2)
     world.decide([body], world.asks())
     for attempt in range(len(OPERATORS) - 1):
@@ -304,7 +318,21 @@ def test_a_segment_that_nobody_takes_ends_the_request():
         assert done.closed == ()
     assert len({*world.award(body).assignments[0].tried}) == len(OPERATORS) - 1
     done = world.decide(outcomes=[late(body, 0, len(OPERATORS) - 1)])
-    assert [(result.status, result.fee) for result in done.closed] == [(ResultStatus.FAILED, 0)]
+    assert (done.returned, done.awarded, done.closed) == ((id_of(body),), (), ())
+    assert world.award(body) is None
+    again = world.decide(asks=world.asks())
+    assert again.awarded == (id_of(body),)
+    assert [a.attempt for a in world.award(body).assignments] == [0, 0]
+    assert world.decide(outcomes=[completed(world, body)]).closed[0].status is ResultStatus.SETTLED
+
+
+def test_a_request_that_came_back_can_be_awarded_in_the_same_round():
+    world, body = World(), request_body(slots=2)
+    world.decide([body], world.asks())
+    for attempt in range(len(OPERATORS) - 1):
+        world.decide(outcomes=[late(body, 0, attempt)])
+    done = world.decide(asks=world.asks(), outcomes=[late(body, 0, len(OPERATORS) - 1)])
+    assert (done.returned, done.awarded) == ((id_of(body),),) * 2
 
 
 def test_who_left_the_table_is_no_standby():
@@ -332,12 +360,12 @@ def test_the_price_follows_clearings_and_stays_within_its_epochs_bounds():
         body = request_body(f"r{place}", slots=2)
         world.decide([body], world.asks(slots=16, price=1))
         world.decide(outcomes=[completed(world, body)])
-        seen.append(world.ledger.prices[CLASS].price)
+        seen.append(world.ledger.markets[CLASS].price)
     assert seen == sorted(seen, reverse=True)
     assert seen[-1] == PRICE // EPOCH_PRICE_FACTOR
     world.decide(next_epoch=2)
     world.decide([request_body("later", slots=2)], world.asks(slots=16, price=1))
-    assert world.ledger.prices[CLASS].price < PRICE // EPOCH_PRICE_FACTOR
+    assert world.ledger.markets[CLASS].price < PRICE // EPOCH_PRICE_FACTOR
 
 
 def test_the_beacon_is_the_hash_of_seed_round_value_and_salts():
@@ -463,4 +491,4 @@ def test_no_history_breaks_the_books(plan):
         assert not set(world.ledger.open) & set(world.ledger.closed)
         assert len(content.value.bids) + len(content.value.outcomes) >= len(done.skipped)
         for entry in world.ledger.open.values():
-            assert entry.award is None or entry.award.fee <= entry.max_fee
+            assert entry.award is None or entry.award.fee + entry.bid_fee <= entry.max_fee

@@ -68,8 +68,8 @@ ROOTS = (111, 222)
 CLAIM = encode_claim(Claim(999, 5_000, 32))
 AWARD = Award(
     round=1,
-    price=PRICE,
-    assignments=(Assignment(ONE, ()), Assignment(TWO, ()), Assignment(ONE, ())),
+    fee=3 * PRICE,
+    assignments=tuple(Assignment(operator, PRICE, ()) for operator in (ONE, TWO, ONE)),
     standby=(THREE, FOUR, ONE, TWO),
 )
 START = 10_000

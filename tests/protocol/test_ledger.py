@@ -172,14 +172,23 @@ def test_listing_never_overdraws(reserves, escrow):
     assert sum(int.from_bytes(pool[bid].request.reserve, "big") for bid in listed) <= escrow
 
 
-def test_asks_are_for_the_next_round_only():
-    ledger = World().ledger
-    assert ask_fault(1, 1, 1, 1, ledger) is None
-    assert ask_fault(1, 2, 1, 1, ledger) is Why.STALE
-    assert ask_fault(2, 1, 1, 1, ledger) is Why.STALE
-    assert ask_fault(1, 1, 0, 1, ledger) is Why.ZERO_SLOTS
-    assert ask_fault(1, 1, 1, 0, ledger) is Why.AMOUNT_OUT_OF_RANGE
-    assert ask_fault(1, 1, 1, 1 << 96, ledger) is Why.AMOUNT_OUT_OF_RANGE
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({}, None),
+        ({"round": 2}, Why.STALE),
+        ({"epoch": 2}, Why.STALE),
+        ({"slots": 0}, Why.ZERO_SLOTS),
+        ({"price": 0}, Why.AMOUNT_OUT_OF_RANGE),
+        ({"price": 1 << 96}, Why.AMOUNT_OUT_OF_RANGE),
+        ({"class_id": word("class")}, Why.UNKNOWN_CLASS),
+        ({"slots": 7}, Why.SLOTS_CHANGED),
+    ],
+)
+def test_asks_are_for_the_next_round_and_the_slots_announced(fields, reason):
+    world = World()
+    ask = world.ask(OPERATORS[0], **fields)
+    assert ask_fault(ask, {OPERATORS[0]: 8} if ask.slots else {}, world.ledger) is reason
 
 
 def test_a_snapshot_holds_all_of_the_ledger():

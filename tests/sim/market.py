@@ -11,6 +11,7 @@ from eth_hash.auto import keccak
 from protocol import codec
 from protocol.claims import CombineValues, SegmentValues, encode_combine, encode_segment
 from protocol.claims import segment_hash_list as hash_list
+from protocol.dispatch import JobClass, Tier
 from protocol.effects import (
     CheckProof,
     Decided,
@@ -44,7 +45,7 @@ from tests.sim.mischief import MARKET_HABITS
 from tests.sim.run import DOMAIN, LIVENESS_VIEWS, PARAMS, VIEW_MS, Result, Run
 from tests.sim.world import Shell, ViolationError, World, signed_envelope
 
-PROGRAM, CLASS = keccak(b"program"), keccak(b"class")
+PROGRAM, CLASS = keccak(b"program"), JobClass("groth16", Tier.S).class_id
 PRICE = PARAMS.initial_price_wei
 ESCROW = 10_000 * PRICE
 REQUEST_VIEWS = (5, 6, 24, 24)

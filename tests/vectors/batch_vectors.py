@@ -61,6 +61,7 @@ def first() -> SettledBatch:
         stake_rows=amounts(OPERATORS, [0, 5, 0, 10**18]),
         reputation_root=Hash(word("reputation")),
         parameters_hash=Hash(word("parameters")),
+        markets_hash=Hash(word("markets")),
         paid=Wei(6 * 10**15),
     )
 
@@ -78,6 +79,7 @@ def second(parent: Hash) -> SettledBatch:
         stake_rows=amounts(OPERATORS, [0, 0, 0, 0]),
         reputation_root=Hash(word("reputation")),
         parameters_hash=Hash(word("parameters")),
+        markets_hash=Hash(word("markets")),
         paid=Wei(0),
     )
 
@@ -97,7 +99,11 @@ def header_columns(headers: list[Batch]) -> dict[str, list[object]]:
 def build() -> dict[str, object]:
     one = first()
     two = second(one.header.root)
-    headers = [one.header, two.header, unsettled_batch(1, 8, Hash(word("value 8")))]
+    headers = [
+        one.header,
+        two.header,
+        unsettled_batch(1, 8, *map(Hash, map(word, ("value 8", "traded")))),
+    ]
     proofs = [one.result_proof(item.request_id) for item in one.results]
     credit_proofs = [one.credit_proof(item.account) for item in one.credits]
     return {

@@ -23,7 +23,7 @@ BUILDERS = {
     "merkle.json": merkle_vectors.build,
     "batch.json": batch_vectors.build,
     "certificate.json": certificate_vectors.build,
-    "auction_thin.json": auction_vectors.build,
+    "auction.json": auction_vectors.build,
 }
 
 

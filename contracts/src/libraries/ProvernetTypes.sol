@@ -24,7 +24,7 @@ struct Batch {
 /// @notice How a request ended, without its claim.
 /// @param status 1 settled, 2 expired, 3 cancelled, 4 failed.
 /// @param issuedAt Unix seconds, signed by the requester.
-/// @param fee What the requester paid, in wei of the escrow token; 0 unless settled.
+/// @param fee What the requester paid, in wei of the escrow token; the bid fee alone unless settled.
 struct Result {
     bytes32 requestId;
     bytes32 programId;

@@ -109,6 +109,7 @@ def _bundle_text(built: BuiltProgram) -> str:
         stake_rows=[],
         reputation_root=ZERO_HASH,
         parameters_hash=Hash(b"\x23" * 32),
+        markets_hash=ZERO_HASH,
         paid=Wei(FEE),
     )
     bundle = bundle_of(
