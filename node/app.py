@@ -32,6 +32,7 @@ from node.errors import ConfigError, NodeError, PortInUseError
 from node.facade import NodeFacade
 from node.guard import SigningGuard
 from node.health import Health
+from node.history import History
 from node.ingress import Ingress
 from node.ingress_checks import Horizon
 from node.keys import NodeKeys, load_keys, read_password
@@ -78,6 +79,8 @@ DRAIN_S: Final = 20.0
 """Longest wait for proofs and transactions under way once the node is told to stop."""
 MAX_ROUNDS_REPLY: Final = 16
 MAX_REPLY: Final = 900 * 1_024
+REFUSALS: Final = frozenset({"bid_refused", "request_refused"})
+"""Records of bids and requests that took no part, each with its reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +212,7 @@ class _Node:
         self.inputs = PrivateInputs(
             identity.operator, identity.keys.sealing, prover, self._job, self.driver.wait_changed
         )
+        self.history = History(store)
         self.reports = ReportService(store, self.metrics, self.clock)
 
     async def run(self, listener: Any, retire_idle_workers: Callable[[], Any]) -> None:
@@ -407,6 +411,8 @@ class _Node:
 
         async def record(effect: wanted.Record) -> None:
             timer.note(effect)
+            if effect.event in REFUSALS:
+                self.metrics.bids_refused.labels(str(dict(effect.fields)["reason"])).inc()
             log.debug(effect.event, **dict(effect.fields))
 
         self.handlers.update(
@@ -423,6 +429,7 @@ class _Node:
                 wanted.ServeBatches: self._serve_batches,
                 wanted.Report: self.reports.report,
                 wanted.KeepProof: self.reports.keep_proof,
+                wanted.KeepRound: self.history.keep,
                 wanted.Record: record,
             }
         )
@@ -441,10 +448,6 @@ class _Node:
             reply = Envelope(Kind.BATCHES, self.identity.operator, body, b"")
             await self.network.send(effect.operator, encode(reply))
 
-    async def _decided_round(self, number: int) -> DecidedRound | None:
-        found = await self.store.decided(number, 1)
-        return decode_decided(found[0]) if found else None
-
     def _facade(self, replica: Replica, watcher: ChainWatcher) -> NodeFacade:
         return NodeFacade(
             replica=replica,
@@ -458,7 +461,7 @@ class _Node:
             reports=self.reports,
             inputs=self.inputs,
             escrow_of=self._escrow_of,
-            decided=self._decided_round,
+            history=self.history,
             health=Health(replica, self.network, watcher).checks,
             metrics=self.metrics,
             clock=self.clock,

@@ -21,6 +21,7 @@ from protocol.effects import (
     Effect,
     Forget,
     KeepProof,
+    KeepRound,
     Publish,
     Record,
     Report,
@@ -48,7 +49,7 @@ KEPT_ROUNDS: Final = 10_000
 """Own statements of older rounds are forgotten, and the guard signs nothing there any more."""
 PRUNE_EVERY: Final = 256
 _TIME_SIZE: Final = 8
-_KEPT: Final = (Decided, Forget, KeepProof, Report)
+_KEPT: Final = (Decided, Forget, KeepProof, KeepRound, Report)
 """Done again in a replay: the machine may have no more of them. The rest is for it to resume."""
 
 

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any
 from node.api.port import Check
 from node.ingress import Refused
 from protocol.codec import decode
-from protocol.documents import certificate_json
+from protocol.dispatch import KNOWN_CLASSES
 from protocol.errors import Rejection, RejectionReason
 from protocol.inputs import EscrowBalance, Received
 from protocol.ledger import reference_price
+from protocol.market_state import market_json, standing_json
 from protocol.messages import Cancel, RequestBody
+from protocol.reputation import NEWCOMER, quality
 from protocol.rotation import committee, gateway, view_at
 from protocol.types import Address, Hash
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from node.history import History
     from node.ingress import Ingress
     from node.ingress_checks import Horizon
     from node.metrics import Metrics
@@ -26,7 +29,6 @@ if TYPE_CHECKING:
     from node.proving.artifacts import BuiltProgram
     from node.services.private_inputs import PrivateInputs
     from node.services.reports import ReportService
-    from protocol.messages import DecidedRound
     from protocol.replica import Replica
 
 Json = dict[str, Any]
@@ -49,7 +51,7 @@ class NodeFacade:
         reports: ReportService,
         inputs: PrivateInputs,
         escrow_of: Callable[[Address], Awaitable[int]],
-        decided: Callable[[int], Awaitable[DecidedRound | None]],
+        history: History,
         health: Callable[[], tuple[Check, ...]],
         metrics: Metrics,
         clock: Clock,
@@ -65,7 +67,7 @@ class NodeFacade:
         self._reports = reports
         self._inputs = inputs
         self._escrow_of = escrow_of
-        self._decided = decided
+        self._history = history
         self._health = health
         self._metrics = metrics
         self._clock = clock
@@ -108,6 +110,11 @@ class NodeFacade:
                     "operator": _hex(row.operator),
                     "sealing_key": _hex(row.sealing_key),
                     "weight": row.weight,
+                    "quality": quality(
+                        NEWCOMER
+                        if ledger is None
+                        else ledger.standings.get(Address(row.operator), NEWCOMER)
+                    ),
                     "connected": row.operator in connected,
                 }
                 for row in (() if table is None else table.operators)
@@ -115,6 +122,7 @@ class NodeFacade:
             "classes": [
                 {
                     "class_id": _hex(class_id),
+                    "name": KNOWN_CLASSES[class_id].name,
                     "reference_price": str(
                         0 if ledger is None else reference_price(ledger, class_id, setup.params)
                     ),
@@ -189,20 +197,34 @@ class NodeFacade:
 
     async def round(self, number: int) -> Json | None:
         """See `NodePort`."""
-        record = await self._decided(number)
-        if record is None:
+        return await self._history.round(number)
+
+    async def clearings(self, class_id: bytes | None, before: int, limit: int) -> list[Json]:
+        """See `NodePort`."""
+        return await self._history.clearings(class_id, before, limit)
+
+    async def receipts(self, bidder: bytes, before: int, limit: int) -> list[Json]:
+        """See `NodePort`."""
+        return await self._history.receipts(bidder, before, limit)
+
+    async def table(self, epoch: int) -> Json | None:
+        """See `NodePort`."""
+        return await self._history.table(epoch)
+
+    def market(self, class_id: bytes) -> Json | None:
+        """See `NodePort`."""
+        ledger, params = self._replica.state.ledger, self._replica.setup.params
+        if ledger is None or class_id not in KNOWN_CLASSES:
             return None
-        value = record.value
-        return {
-            "round": value.round,
-            "epoch": value.epoch,
-            "parent": _hex(value.parent),
-            "lists": [_hex(raw) for raw in value.lists],
-            "bids": [_hex(raw) for raw in value.bids],
-            "outcomes": [_hex(raw) for raw in value.outcomes],
-            "next_epoch": value.next_epoch,
-            "certificate": certificate_json(record.certificate),
-        }
+        return market_json(ledger, Hash(class_id), params)
+
+    def standing(self, operator: bytes) -> Json | None:
+        """See `NodePort`."""
+        ledger, params = self._replica.state.ledger, self._replica.setup.params
+        tables = self._replica.tables()
+        if ledger is None or tables[ledger.next_epoch].position_of(operator) is None:
+            return None
+        return standing_json(ledger, Address(operator), params)
 
     async def _admit(self, frame: bytes) -> Any:
         now_ms = self._clock.now_ms()

@@ -68,6 +68,12 @@ class Metrics:
             ["via"],
             registry=r,
         )
+        self.bids_refused = Counter(
+            "provernet_bids_refused_total",
+            "Requests and bids that took no part in a round, by reason",
+            ["reason"],
+            registry=r,
+        )
         self.statements_sent = Counter(
             "provernet_statements_sent_total",
             "Own statements broadcast, repeats included, by message kind",

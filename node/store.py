@@ -89,24 +89,24 @@ class Store:
     async def append(self, records: Sequence[bytes], events: Sequence[EventRow] = ()) -> int:
         """Journal records, and events on the way, in one fsync; returns the last one's number."""
         rows = _event_rows(events)
-        return await self._run(partial(_append, records=records, rows=rows))
+        return await self.run(partial(_append, records=records, rows=rows))
 
     async def checkpoint(self, snapshot: bytes, through: int) -> None:
         """Replace the snapshot and drop the journal up to `through`, both or neither.
 
         Only when the machine has taken every record up to `through` and every own statement.
         """
-        await self._run(partial(_checkpoint, snapshot=snapshot, through=through))
+        await self.run(partial(_checkpoint, snapshot=snapshot, through=through))
 
     async def replay(self) -> Replay:
         """What to rebuild the machine from."""
-        return await self._run(_replay)
+        return await self.run(_replay)
 
     # -- the signing guard's statements
 
     async def statement(self, slot: bytes) -> bytes | None:
         """The frame that took this slot."""
-        return await self._run(partial(_statement, slot=slot))
+        return await self.run(partial(_statement, slot=slot))
 
     async def claim_statement(
         self, slot: bytes, round_number: int, make: Callable[[], bytes]
@@ -115,17 +115,17 @@ class Store:
 
         None if the round was pruned, so that nothing may be signed in it any more; 0 never is.
         """
-        return await self._run(partial(_claim, slot=slot, round_number=round_number, make=make))
+        return await self.run(partial(_claim, slot=slot, round_number=round_number, make=make))
 
     async def prune_statements(self, below_round: int) -> None:
         """Forget statements of older rounds, and that they may be signed at all (0 stays)."""
-        await self._run(partial(_prune_statements, below_round=below_round))
+        await self.run(partial(_prune_statements, below_round=below_round))
 
     # -- decided rounds
 
     async def save_decided(self, round_number: int, record: bytes) -> None:
         """Keep a decided round; saying it again changes nothing."""
-        await self._run(
+        await self.run(
             partial(
                 _execute,
                 sql="INSERT OR IGNORE INTO rounds(round, record) VALUES (?, ?)",
@@ -135,7 +135,7 @@ class Store:
 
     async def decided(self, from_round: int, most: int) -> list[bytes]:
         """Records of consecutive rounds from this one on, at most so many."""
-        return await self._run(partial(_decided, from_round=from_round, most=most))
+        return await self.run(partial(_decided, from_round=from_round, most=most))
 
     async def last_decided(self) -> int:
         """The highest round kept, 0 if none."""
@@ -172,7 +172,7 @@ class Store:
         self, request_id: bytes, at_ms: int, document: Mapping[str, Any]
     ) -> None:
         """Keep the newest document of a request; its place in the list stays that of the first."""
-        await self._run(
+        await self.run(
             partial(
                 _execute,
                 sql=(
@@ -202,7 +202,7 @@ class Store:
 
     async def save_bundle(self, request_id: bytes, bundle: Mapping[str, Any]) -> None:
         """Keep a request's proof bundle; the first one stays."""
-        await self._run(
+        await self.run(
             partial(
                 _execute,
                 sql="INSERT OR IGNORE INTO bundles(request_id, bundle) VALUES (?, ?)",
@@ -218,7 +218,7 @@ class Store:
 
     async def add_events(self, events: Sequence[EventRow]) -> None:
         """Append (at_ms, event, fields) to the audit trail, which is bounded: the oldest go."""
-        await self._run(partial(_add_events, rows=_event_rows(events)))
+        await self.run(partial(_add_events, rows=_event_rows(events)))
 
     async def events(self, after: int = 0, most: int = MAX_PAGE) -> list[Event]:
         """Events with a number above `after`, oldest first."""
@@ -231,9 +231,9 @@ class Store:
         return [Event(row[0], row[1], row[2], json.loads(row[3])) for row in rows]
 
     async def _rows(self, sql: str, *arguments: Any) -> list[tuple[Any, ...]]:
-        return await self._run(partial(_execute, sql=sql, arguments=arguments))
+        return await self.run(partial(_execute, sql=sql, arguments=arguments))
 
-    async def _run(self, work: Callable[[apsw.Connection], Result]) -> Result:
+    async def run(self, work: Callable[[apsw.Connection], Result]) -> Result:
         """One transaction in the writer thread; a cancelled caller still waits for its end."""
         return await trio.to_thread.run_sync(self._transaction, work, limiter=self._writer)
 

@@ -52,4 +52,23 @@ MIGRATIONS: Final = (
         fields TEXT NOT NULL
     ) STRICT;
     """,
+    """
+    CREATE TABLE operator_tables (epoch INTEGER PRIMARY KEY, document TEXT NOT NULL) STRICT;
+    CREATE TABLE round_documents (round INTEGER PRIMARY KEY, document TEXT NOT NULL) STRICT;
+    CREATE TABLE clearings (
+        class_id BLOB NOT NULL,
+        round INTEGER NOT NULL,
+        summary TEXT NOT NULL,
+        PRIMARY KEY (class_id, round)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX clearings_by_round ON clearings(round);
+    CREATE TABLE receipts (
+        bidder BLOB NOT NULL, -- a request id or an operator
+        round INTEGER NOT NULL,
+        class_id BLOB NOT NULL,
+        receipt TEXT NOT NULL,
+        PRIMARY KEY (bidder, round, class_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX receipts_by_round ON receipts(round);
+    """,
 )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MAX_BODY_BYTES: Final = 1 << 20
 MAX_WAIT_MS: Final = 30_000
 MAX_PAGE: Final = 100
+NEWEST: Final = 10**12 - 1
+"""A round above all that will ever be."""
 
 _STATUS: Final = {
     RejectionReason.UNKNOWN_REQUEST: 404,
@@ -43,7 +45,12 @@ def build_api(node: NodePort) -> Starlette:
             Route("/v1/requests/{id}/inputs/{segment:int}", api.deliver, methods=["PUT"]),
             Route("/v1/requests/{id}/cancel", api.cancel, methods=["POST"]),
             Route("/v1/requests/{id}/proof", api.proof),
+            Route("/v1/rounds", api.clearings),
             Route("/v1/rounds/{number:int}", api.round),
+            Route("/v1/tables/{epoch:int}", api.table),
+            Route("/v1/markets/{id}", api.market),
+            Route("/v1/operators/{id}", api.standing),
+            Route("/v1/receipts/{id}", api.receipts),
         ],
         exception_handlers={Rejection: _refused},
     )
@@ -101,7 +108,30 @@ class _Api:
         return _found(await self._node.proof(_id(request)))
 
     async def round(self, request: Request) -> Response:
-        return _found(await self._node.round(int(request.path_params["number"])))
+        return _found(await self._node.round(_path_number(request, "number")))
+
+    async def table(self, request: Request) -> Response:
+        return _found(await self._node.table(_path_number(request, "epoch")))
+
+    async def market(self, request: Request) -> Response:
+        return _found(self._node.market(_id(request)))
+
+    async def standing(self, request: Request) -> Response:
+        return _found(self._node.standing(_hex(request.path_params["id"], 20)))
+
+    async def clearings(self, request: Request) -> Response:
+        asked = request.query_params.get("class_id")
+        class_id = _hex(asked, 32) if asked else None
+        before, limit = _page(request)
+        rows = await self._node.clearings(class_id, before, limit)
+        return JSONResponse({"clearings": rows, "next": _next(rows, limit)})
+
+    async def receipts(self, request: Request) -> Response:
+        text = request.path_params["id"]
+        bidder = _hex(text, 20 if len(text.removeprefix("0x")) == 40 else 32)
+        before, limit = _page(request)
+        rows = await self._node.receipts(bidder, before, limit)
+        return JSONResponse({"receipts": rows, "next": _next(rows, limit)})
 
 
 def _found(document: dict[str, object] | None) -> Response:
@@ -141,6 +171,20 @@ def _hex(text: str, size: int) -> bytes:
     if len(value) != size:
         raise Rejection(RejectionReason.MALFORMED, f"{size} bytes expected")
     return value
+
+
+def _page(request: Request) -> tuple[int, int]:
+    """Rounds below `before`, so many of them."""
+    return _number(request, "before", NEWEST), max(1, _number(request, "limit", MAX_PAGE))
+
+
+def _next(rows: list[dict[str, object]], limit: int) -> object:
+    """What to ask for as `before` to page on; None at the end."""
+    return rows[-1]["round"] if len(rows) >= min(limit, MAX_PAGE) else None
+
+
+def _path_number(request: Request, name: str) -> int:
+    return min(int(request.path_params[name]), NEWEST)
 
 
 def _number(request: Request, name: str, default: int) -> int:

@@ -62,5 +62,25 @@ class NodePort(Protocol):
         ...
 
     async def round(self, number: int) -> Json | None:
-        """A decided round."""
+        """The public record of a decided round."""
+        ...
+
+    async def clearings(self, class_id: bytes | None, before: int, limit: int) -> list[Json]:
+        """Summaries of clearings below a round, newest first."""
+        ...
+
+    async def receipts(self, bidder: bytes, before: int, limit: int) -> list[Json]:
+        """Receipts of a request or an operator below a round, newest first."""
+        ...
+
+    async def table(self, epoch: int) -> Json | None:
+        """The operator table of an epoch that decided a round."""
+        ...
+
+    def market(self, class_id: bytes) -> Json | None:
+        """A class's market as it is now; None for a class that nobody can trade."""
+        ...
+
+    def standing(self, operator: bytes) -> Json | None:
+        """An operator's reputation and what follows from it; None if it is in no table."""
         ...
