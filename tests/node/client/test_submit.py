@@ -25,6 +25,7 @@ def row(operator: str, attempt: int = 0, state: str = "assigned") -> Json:
         "segment": 0,
         "operator": operator,
         "attempt": attempt,
+        "round": 1,
         "state": state,
         "sealing_key": "0x" + KEY.public_key.hex(),
     }
