@@ -161,6 +161,7 @@ def round_document(record: DecidedRound, execution: Execution, gateway: bytes, n
         "lists": [_hex(raw) for raw in value.lists],
         "bids": [_hex(raw) for raw in value.bids],
         "outcomes": [_hex(raw) for raw in value.outcomes],
+        "evidence": [_hex(raw) for raw in value.evidence],
         "next_epoch": value.next_epoch,
         "skipped": [
             {"id": _hex(skip.identity), "reason": skip.reason.code} for skip in execution.skipped

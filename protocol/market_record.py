@@ -9,10 +9,11 @@ The hash is keccak256 over one canonical encoding of the markets by class: input
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from eth_hash.auto import keccak
+from msgspec import Meta
 
 from protocol.auction import (
     Buyer,
@@ -25,6 +26,7 @@ from protocol.auction import (
 )
 from protocol.clearing import Rule, Verdict
 from protocol.dispatch import KNOWN_CLASSES
+from protocol.outcomes import MAX_PROVERS
 from protocol.types import ZERO_HASH, Address, Hash, Wei
 
 if TYPE_CHECKING:
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Clearing = tuple[MarketInput, MarketResult]
 
+_MAX_BIDS: Final = 65_536
+"""Bids of one side: more than the requests that can wait, and than operators."""
+_MAX_SLOTS: Final = 1 << 32
 _TAG: Final = b"provernet/markets/1"
 
 
@@ -69,7 +74,7 @@ class _Price(_Strict, frozen=True):
 
 class _BuyerRow(_Strict, frozen=True):
     request_id: str
-    slots: int
+    slots: Annotated[int, Meta(ge=1, le=MAX_PROVERS)]
     max_fee: str
     allowlist: list[str]
     held: list[str]
@@ -78,7 +83,7 @@ class _BuyerRow(_Strict, frozen=True):
 
 class _SellerRow(_Strict, frozen=True):
     operator: str
-    slots: int
+    slots: Annotated[int, Meta(ge=1, le=_MAX_SLOTS)]
     ask: str
     quality: int
 
@@ -105,8 +110,8 @@ class _Market(_Strict, frozen=True):
     reference_price: str
     recent: list[str]
     beacon: str
-    buyers: list[_BuyerRow]
-    sellers: list[_SellerRow]
+    buyers: Annotated[list[_BuyerRow], Meta(max_length=_MAX_BIDS)]
+    sellers: Annotated[list[_SellerRow], Meta(max_length=_MAX_BIDS)]
     price: _Price | None
     rate: _Price | None
     next_price: str
@@ -213,7 +218,7 @@ def _result(row: _Market) -> MarketResult:
         receipts=tuple(
             MarketReceipt(
                 bidder=bytes.fromhex(receipt.bidder.removeprefix("0x")),
-                verdict=_VERDICTS[receipt.verdict],
+                verdict=_verdict(receipt.verdict),
                 slots=receipt.slots,
                 amount=_wei(receipt.amount),
             )
@@ -224,6 +229,12 @@ def _result(row: _Market) -> MarketResult:
 
 
 _VERDICTS: Final = {verdict.code: verdict for verdict in Verdict}
+
+
+def _verdict(code: str) -> Verdict:
+    if code not in _VERDICTS:
+        raise ValueError(f"{code[:80]!r} is no verdict")
+    return _VERDICTS[code]
 
 
 def _price_json(price: SlotPrice | None) -> Json | None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import trio
 import typer
 
-from node.cli.options import DEFAULT_NODES, AsJson, NodeUrls
+from node.cli.options import DEFAULT_NODES, AsJson, NodeUrls, PasswordFile
 from node.cli.output import amount, console, print_json, say
 from node.cli.submit import job_table
-from node.errors import InputError, NodeUnreachableError
+from node.errors import ExitCode, InputError, NodeUnreachableError
 
 if TYPE_CHECKING:
     from node.client.api import Json
@@ -47,15 +47,37 @@ def jobs(
 
 def job(
     request_id: Annotated[str, typer.Argument(help="Request id.")],
+    action: Annotated[
+        str, typer.Argument(metavar="[cancel]", help="Take an unserved request back.")
+    ] = "",
     proof: Annotated[
         Path | None,
         typer.Option("--proof", help="Save proofs, keys, certificate and inclusion proof here."),
     ] = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", help="Requester's web3 keystore file, to cancel.")
+    ] = None,
+    password_file: PasswordFile = None,
     node: NodeUrls = DEFAULT_NODES,
     json: AsJson = False,
-) -> None:
-    """Show one request, or save its proof for `node verify`."""
+) -> int:
+    """Show one request, save its proof for `node verify`, or take it out of the market."""
     request_id = parse_id(request_id)
+    if action not in {"", "cancel"}:
+        raise InputError(
+            f"{action!r} is nothing to do with a request", "write `cancel`, or nothing"
+        )
+    if action == "cancel":
+        if key is None:
+            raise InputError("only its owner can cancel a request", "give --key FILE")
+        document = trio.run(_cancel, node, request_id, key, password_file)
+        if json:
+            print_json(document)
+        else:
+            _show(document)
+            if document["state"] != "refunded":
+                say("not cancelled: only a request that nobody was assigned can be")
+        return ExitCode.OK if document["state"] == "refunded" else ExitCode.ANSWER_NO
     if proof is not None:
         from node.client.bundle import save_bundle  # noqa: PLC0415
 
@@ -69,11 +91,16 @@ def job(
             print_json({"request_id": request_id, "directory": str(proof), "files": files})
         else:
             say(f"saved {len(files)} files in {proof}; check them: node verify {proof}")
-        return
+        return ExitCode.OK
     document = trio.run(_get, node, f"/v1/requests/{request_id}", {})
     if json:
         print_json(document)
-        return
+    else:
+        _show(document)
+    return ExitCode.OK
+
+
+def _show(document: Json) -> None:
     from node.client.api import as_documented  # noqa: PLC0415
 
     with as_documented():
@@ -86,6 +113,16 @@ def job(
             )
         if document.get("reason"):
             say(f"reason: {document['reason']}")
+
+
+async def _cancel(nodes: list[str], request_id: str, key: Path, password_file: Path | None) -> Json:
+    from node.client.api import NodeClient, open_http  # noqa: PLC0415
+    from node.client.submit import cancel  # noqa: PLC0415
+    from node.keys import load_session_key, read_password  # noqa: PLC0415
+
+    owner = load_session_key(key, read_password(password_file))
+    async with open_http() as http:
+        return await cancel(NodeClient(nodes, http), bytes.fromhex(request_id[2:]), owner)
 
 
 async def _get(nodes: list[str], path: str, params: dict[str, str | int]) -> Json:

@@ -171,10 +171,8 @@ def decode_bundle(document: BundleDocument) -> Bundle:
     domain = Domain(document.chain_id, Address(raw(document.registry)))
     envelope, body = _request(document.request)
     manifest, stated_program_id = _manifest(document.manifest)
-    result, batch, certificate = document.result, document.batch, document.certificate
+    result = document.result
     _uint64("result", result.issued_at)
-    _uint64("batch", batch.epoch, batch.round, batch.sequence)
-    _uint64("certificate", certificate.epoch, certificate.round, *certificate.non_signers)
     _uint64("inclusion", document.inclusion.index)
     _uint64("proofs", *(proof.segment for proof in document.proofs))
     try:
@@ -211,35 +209,47 @@ def decode_bundle(document: BundleDocument) -> Bundle:
             claim=raw(result.claim),
             fee=_amount("result", result.fee, 96),
         ),
-        batch=Batch(
-            epoch=batch.epoch,
-            round=batch.round,
-            value=Hash(raw(batch.value)),
-            sequence=batch.sequence,
-            parent=Hash(raw(batch.parent)),
-            root=Hash(raw(batch.root)),
-            paid=_amount("batch", batch.paid, 128),
-            debits_hash=Hash(raw(batch.debits_hash)),
-        ),
+        batch=batch_of(document.batch),
         index=document.inclusion.index,
         siblings=tuple(raw(sibling) for sibling in document.inclusion.siblings),
-        certificate=Certificate(
-            kind=int(Kind.COMMIT),
-            epoch=certificate.epoch,
-            round=certificate.round,
-            view=0,
-            value=raw(certificate.value),
-            digest=raw(certificate.digest),
-            non_signers=tuple(certificate.non_signers),
-            signature=raw(certificate.signature),
-        ),
-        table=_table(document.operator_table),
+        certificate=certificate_of(document.certificate),
+        table=table_of(document.operator_table),
     )
 
 
 def raw(text: str) -> bytes:
     """Bytes of a hexadecimal text that a document's pattern has checked."""
     return bytes.fromhex(text[2:])
+
+
+def batch_of(document: BatchDocument) -> Batch:
+    """The header; raises BundleError if a number is out of range."""
+    _uint64("batch", document.epoch, document.round, document.sequence)
+    return Batch(
+        epoch=document.epoch,
+        round=document.round,
+        value=Hash(raw(document.value)),
+        sequence=document.sequence,
+        parent=Hash(raw(document.parent)),
+        root=Hash(raw(document.root)),
+        paid=_amount("batch", document.paid, 128),
+        debits_hash=Hash(raw(document.debits_hash)),
+    )
+
+
+def certificate_of(document: CertificateDocument) -> Certificate:
+    """The certificate; raises BundleError if a number is out of range."""
+    _uint64("certificate", document.epoch, document.round, *document.non_signers)
+    return Certificate(
+        kind=int(Kind.COMMIT),
+        epoch=document.epoch,
+        round=document.round,
+        view=0,
+        value=raw(document.value),
+        digest=raw(document.digest),
+        non_signers=tuple(document.non_signers),
+        signature=raw(document.signature),
+    )
 
 
 def _request(text: str) -> tuple[Envelope, RequestBody]:
@@ -260,7 +270,8 @@ def _manifest(document: Json) -> tuple[ProgramManifest, str]:
         raise BundleError(f"manifest: {exc}") from exc
 
 
-def _table(document: TableDocument) -> OperatorTable:
+def table_of(document: TableDocument) -> OperatorTable:
+    """The operator table; raises BundleError if a number is out of range."""
     _uint64("operator_table", document.epoch)
     for row in document.operators:
         if not 0 < row.weight < 2**96:

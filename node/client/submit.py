@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from node.box import seal
+from node.client.api import as_documented
 from node.errors import InputError, NodeUnreachableError, RefusedError
 from node.private_input import associated_data
 from node.programs.solvency import SEED_BYTES, SolvencyPlan, plan
 from protocol.claims import decode_claim
 from protocol.codec import encode
 from protocol.eip712 import Domain, digest
-from protocol.messages import BuyBid, Envelope, Kind, ProofRequest, RequestBody
+from protocol.messages import BuyBid, Cancel, Envelope, Kind, ProofRequest, RequestBody
 from protocol.types import Address
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 WAIT_MS: Final = 2_000
 """Longest poll; a change of the request is told at once."""
 RETRY_S: Final = 0.5
+CANCEL_WAIT_S: Final = 30.0
+"""A round decides the cancellation, a settled batch frees the reserve."""
 END_STATES: Final = frozenset({"settled", "refunded"})
 
 
@@ -111,6 +114,32 @@ async def submit(client: NodeClient, prepared: Prepared, progress: Callable[[Jso
     result = document.get("result") or {}
     claim = _bytes(result.get("claim", "0x"))
     return {**document, "root_matches": bool(claim) and decode_claim(claim) == prepared.plan.claim}
+
+
+async def cancel(client: NodeClient, request_id: bytes, key: SessionKey) -> Json:
+    """Take a request out of the market; its document once it is over, or was awarded after all.
+
+    Raises RefusedError if the node does not know the request, or the key is not its owner's.
+    """
+    path = f"/v1/requests/0x{request_id.hex()}"
+    document = await client.get(path)
+    about = await client.get("/v1/node")
+    with as_documented():
+        if _bytes(document["requester"]) != key.address:
+            raise RefusedError(
+                f"the request is {document['requester']}'s", "give its key", "wrong_sender"
+            )
+        domain = Domain(int(about["chain_id"]), Address(_bytes(about["registry"])))
+        body = Cancel(request_id)
+        frame = encode(
+            Envelope(int(Kind.CANCEL), key.address, body, key.sign(digest(domain, body)))
+        )
+    await client.post(f"{path}/cancel", frame)
+    with trio.move_on_after(CANCEL_WAIT_S):
+        while document.get("state") not in END_STATES and not document.get("award"):
+            version = int(document.get("version", 0))
+            document = await client.get(path, {"version": version, "wait_ms": WAIT_MS})
+    return document
 
 
 async def _poll(client: NodeClient, prepared: Prepared, version: int, last: Json) -> Json:

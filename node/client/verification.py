@@ -27,6 +27,11 @@ from protocol.types import Address
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from protocol.batch import Batch
+    from protocol.eip712 import Domain
+    from protocol.messages import Certificate
+    from protocol.rotation import OperatorTable
+
 STEPS: Final = (
     "request",
     "program",
@@ -94,7 +99,7 @@ def verify_bundle(bundle: object, table_hash: str = "") -> Report:
     return _Verification(held).report(_parse_hash(table_hash) if table_hash else None)
 
 
-class _FailedError(Exception):
+class FailedError(Exception):
     """A step does not hold; the text says why."""
 
 
@@ -125,33 +130,33 @@ class _Verification:
             self._certificate,
             lambda: self._table(computed, missing, trusted),
         )
-        steps = tuple(_run(name, check) for name, check in zip(STEPS, checks, strict=True))
+        steps = tuple(run_step(name, check) for name, check in zip(STEPS, checks, strict=True))
         return Report(steps, computed, table_compared=trusted is not None)
 
     def _request(self) -> str:
         held, body = self._bundle, self._bundle.body
         request_id = digest(held.domain, body.request)
-        _require(request_id == held.request_id, "the request has another id")
-        _require(body.bid.request_id == request_id, "the bid is for another request")
+        require(request_id == held.request_id, "the request has another id")
+        require(body.bid.request_id == request_id, "the bid is for another request")
         for body_digest, signature, what in (
             (request_id, body.request_signature, "request"),
             (digest(held.domain, body.bid), held.envelope.signature, "bid"),
         ):
             signer = self._crypto.recover(body_digest, signature)
-            _require(signer == body.request.requester, f"the requester did not sign the {what}")
+            require(signer == body.request.requester, f"the requester did not sign the {what}")
         return f"{_hex(request_id)}, signed by {_hex(body.request.requester)}"
 
     def _program(self) -> str:
         manifest, wanted = self._bundle.manifest, self._bundle.body.request.program_id
         computed = program_id(manifest)
-        _require(self._bundle.stated_program_id == computed.hex(), "the manifest states another id")
-        _require(computed == wanted, "the manifest is another program's")
-        _require(manifest.proof_system == GROTH16, f"{manifest.proof_system} is not known here")
+        require(self._bundle.stated_program_id == computed.hex(), "the manifest states another id")
+        require(computed == wanted, "the manifest is another program's")
+        require(manifest.proof_system == GROTH16, f"{manifest.proof_system} is not known here")
         return f"{manifest.name} version {manifest.version}, {_hex(computed)}"
 
     def _verifying_keys(self) -> str:
         for name in (SEGMENT, COMBINE):
-            _require(self._key_fits(name), f"the {name} key is not the manifest's")
+            require(self._key_fits(name), f"the {name} key is not the manifest's")
         return "both are the manifest's"
 
     def _proofs(self) -> str:
@@ -160,74 +165,51 @@ class _Verification:
 
         held = self._bundle
         wanted = len(held.body.request.input_hashes)
-        _require(len(held.proofs) == wanted, f"{len(held.proofs)} proofs for {wanted} segments")
-        _require(wanted - 1 <= held.manifest.max_segments, "more segments than the program has")
+        require(len(held.proofs) == wanted, f"{len(held.proofs)} proofs for {wanted} segments")
+        require(wanted - 1 <= held.manifest.max_segments, "more segments than the program has")
         verifiers = {}
         for name in (SEGMENT, COMBINE):
-            _require(self._key_fits(name), f"not checked: the {name} key is not the manifest's")
+            require(self._key_fits(name), f"not checked: the {name} key is not the manifest's")
             verifiers[name] = Verifier(held.verifying_keys[name])
         for place, proven in enumerate(held.proofs):
-            _require(proven.segment == place, f"proof {place} is of segment {proven.segment}")
+            require(proven.segment == place, f"proof {place} is of segment {proven.segment}")
             try:
                 verifiers[SEGMENT if place < wanted - 1 else COMBINE].check(
                     proven.publics, proven.proof
                 )
             except Rejection as exc:
-                raise _FailedError(f"proof {place}: {exc}") from exc
+                raise FailedError(f"proof {place}: {exc}") from exc
         provers = len({proven.prover for proven in held.proofs})
         return f"{wanted} proofs by {provers} provers hold"
 
     def _claim(self) -> str:
         claim = self._proven_claim()
-        _require(
+        require(
             encode_claim(claim) == self._bundle.result.claim, "the result claims something else"
         )
         return f"total {claim.total} of {claim.account_count} accounts, root {claim.root:#066x}"
 
     def _result(self) -> str:
         result, body = self._bundle.result, self._bundle.body
-        _require(result.status is ResultStatus.SETTLED, f"the request ended {result.status.name}")
-        _require(result.issued_at == body.request.issued_at, "issued_at is not the request's")
+        require(result.status is ResultStatus.SETTLED, f"the request ended {result.status.name}")
+        require(result.issued_at == body.request.issued_at, "issued_at is not the request's")
         max_fee = int.from_bytes(body.bid.max_fee, "big")
-        _require(result.fee <= max_fee, f"the fee {result.fee} is above the bid's {max_fee}")
+        require(result.fee <= max_fee, f"the fee {result.fee} is above the bid's {max_fee}")
         return f"settled for {result.fee} wei; leaf {_hex(result_leaf(result))}"
 
     def _inclusion(self) -> str:
         held = self._bundle
         leaf = result_leaf(held.result)
         found = verify_proof(held.batch.root, leaf, held.siblings, held.index)
-        _require(found, "the result's leaf is not in the batch")
+        require(found, "the result's leaf is not in the batch")
         return f"leaf {held.index} under root {_hex(held.batch.root)}"
 
     def _batch(self) -> str:
-        batch, certificate = self._bundle.batch, self._bundle.certificate
-        _require(batch.sequence >= 1, "the batch is not one that is settled")
-        named = (certificate.epoch, certificate.round, certificate.value)
-        _require(
-            named == (batch.epoch, batch.round, batch.value), "the certificate is another round's"
-        )
-        computed = batch_digest(self._bundle.domain, batch)
-        _require(computed == certificate.digest, "the certificate is over another batch")
-        return f"settlement {batch.sequence}, round {batch.round}, digest {_hex(computed)}"
+        require(self._bundle.batch.sequence >= 1, "the batch is not one that is settled")
+        return check_batch(self._bundle.batch, self._bundle.certificate, self._bundle.domain)
 
     def _certificate(self) -> str:
-        certificate, table = self._bundle.certificate, self._bundle.table
-        absent = certificate.non_signers
-        ascending = all(left < right for left, right in pairwise(absent))
-        _require(ascending and all(place < len(table.operators) for place in absent), "non-signers")
-        _require(certificate.epoch == table.epoch, "the operator table is another epoch's")
-        signers = [row for place, row in enumerate(table.operators) if place not in set(absent)]
-        weight = sum(row.weight for row in signers)
-        _require(table.quorum(weight), f"no quorum: weight {weight} of {table.total}")
-        keys = [row.bls_key for row in signers]
-        _require(
-            self._crypto.verify_aggregate(keys, certificate.digest, certificate.signature),
-            "the aggregate signature does not verify",
-        )
-        return (
-            f"{len(signers)} of {len(table.operators)} operators signed,"
-            f" weight {weight} of {table.total}"
-        )
+        return check_certificate(self._bundle.certificate, self._bundle.table, self._crypto)
 
     def _table(self, computed: str, missing: str, trusted: bytes | None) -> str:
         table, domain = self._bundle.table, self._bundle.domain
@@ -241,8 +223,8 @@ class _Verification:
                 f"epoch {table.epoch}: {known}; NOT compared. Whoever saved this bundle could have"
                 f" invented the operators: read {where}, and give it with --table-hash"
             )
-        _require(bool(computed), f"its hash can not be recomputed: {missing}")
-        _require(computed == _hex(trusted), f"its hash is {computed}, not the one you trust")
+        require(bool(computed), f"its hash can not be recomputed: {missing}")
+        require(computed == _hex(trusted), f"its hash is {computed}, not the one you trust")
         return f"epoch {table.epoch}: {computed}, the hash you trust; {where} shows it"
 
     def _key_fits(self, name: str) -> bool:
@@ -256,20 +238,51 @@ class _Verification:
         try:
             return combine_claim(self._bundle.request_id, made[:-1], made[-1])
         except Rejection as exc:
-            raise _FailedError(str(exc)) from exc
+            raise FailedError(str(exc)) from exc
 
 
-def _run(name: str, check: Callable[[], str]) -> Step:
+def check_batch(batch: Batch, certificate: Certificate, domain: Domain) -> str:
+    """Check that a certificate is over this batch; raises FailedError."""
+    named = (certificate.epoch, certificate.round, certificate.value)
+    require(named == (batch.epoch, batch.round, batch.value), "the certificate is another round's")
+    computed = batch_digest(domain, batch)
+    require(computed == certificate.digest, "the certificate is over another batch")
+    return f"settlement {batch.sequence}, round {batch.round}, digest {_hex(computed)}"
+
+
+def check_certificate(certificate: Certificate, table: OperatorTable, crypto: Crypto) -> str:
+    """Check that over two thirds of a table's stake signed; raises FailedError."""
+    absent = certificate.non_signers
+    ascending = all(left < right for left, right in pairwise(absent))
+    require(ascending and all(place < len(table.operators) for place in absent), "non-signers")
+    require(certificate.epoch == table.epoch, "the operator table is another epoch's")
+    signers = [row for place, row in enumerate(table.operators) if place not in set(absent)]
+    weight = sum(row.weight for row in signers)
+    require(table.quorum(weight), f"no quorum: weight {weight} of {table.total}")
+    keys = [row.bls_key for row in signers]
+    require(
+        crypto.verify_aggregate(keys, certificate.digest, certificate.signature),
+        "the aggregate signature does not verify",
+    )
+    return (
+        f"{len(signers)} of {len(table.operators)} operators signed,"
+        f" weight {weight} of {table.total}"
+    )
+
+
+def run_step(name: str, check: Callable[[], str]) -> Step:
+    """Run one check, which says what it found or raises FailedError."""
     try:
         return Step(name, ok=True, detail=check())
-    except (_FailedError, BackendError, LocalProtocolError) as exc:
+    except (FailedError, BackendError, LocalProtocolError) as exc:
         # A leaf or digest refuses values that no honest batch holds.
         return Step(name, ok=False, detail=str(exc))
 
 
-def _require(holds: bool, what: str) -> None:
+def require(holds: bool, what: str) -> None:
+    """Raise FailedError unless it holds."""
     if not holds:
-        raise _FailedError(what)
+        raise FailedError(what)
 
 
 def _parse_hash(text: str) -> bytes:
