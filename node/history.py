@@ -99,6 +99,8 @@ def receipts_of(document: Mapping[str, Any], market: Json) -> list[tuple[bytes, 
     bids: dict[str, Json] = {}
     for row in market["buyers"]:
         bids[row["request_id"]] = {"side": "buyer", "slots": row["slots"], "most": row["max_fee"]}
+    for late in market["waiting"]:
+        bids[late] = {"side": "buyer", "slots": 0, "most": "0"}
     for row in market["sellers"]:
         offer = {"slots": row["slots"], "ask": row["ask"], "quality": row["quality"]}
         bids[row["operator"]] = {"side": "seller", **offer}
@@ -129,6 +131,8 @@ def _would_have_won(bid: Json, market: Json) -> str | None:
 
     None if the market has no price.
     """
+    if not bid["slots"]:
+        return None  # it took no part
     if bid["side"] == "buyer":
         price = market["price"] or _posted(market)
         if price is None:

@@ -9,7 +9,7 @@ from protocol.codec import decode, encode
 from protocol.duties import evident, vouches
 from protocol.eip712 import Domain, digest, value_digest
 from protocol.errors import RejectionReason
-from protocol.execution import Execution, RoundContent, execute, missing
+from protocol.execution import Execution, execute, missing
 from protocol.ledger import listable, unserved
 from protocol.messages import (
     AskBid,
@@ -29,6 +29,7 @@ from protocol.outcomes import (
     outcome_id,
 )
 from protocol.rotation import OperatorTable, view_at
+from protocol.round_content import RoundContent
 from protocol.rounds.context import Missing
 from protocol.types import Address, Hash, View, Wei
 

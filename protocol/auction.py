@@ -71,6 +71,8 @@ class MarketInput:
     """Whole wei that a slot cost in the last thick clearings of the class, oldest first."""
     beacon: Hash
     buyers: tuple[Buyer, ...]
+    waiting: tuple[Hash, ...]
+    """Requests whose turn to buy in tranches it is not: they take no part, and are told so."""
     sellers: tuple[Seller, ...]
 
 
@@ -122,7 +124,7 @@ class MarketResult:
     trades: tuple[Trade, ...]
     """In the order in which slots were assigned."""
     receipts: tuple[MarketReceipt, ...]
-    """Buyers, then sellers, each in beacon order."""
+    """Buyers in beacon order, those that wait for their turn, sellers in beacon order."""
     surplus: Wei
     """Fees less payments: the treasury's."""
 
@@ -156,6 +158,7 @@ def clear(market: MarketInput) -> MarketResult:
                 trades.append(_serve(buyer, price, rate, free, winners))
     receipts = (
         *_buyer_receipts(buyers, verdicts, trades),
+        *[MarketReceipt(late, Verdict.TRANCHE_TURN, 0, Wei(0)) for late in market.waiting],
         *_seller_receipts(sellers, cleared.verdicts[1], trades),
     )
     fees = sum(trade.fee for trade in trades)
@@ -304,9 +307,11 @@ def _seller_receipts(
 
 def _check(market: MarketInput) -> None:
     """One bid per identity, and amounts in range: the ledger lets nothing else in."""
-    buyers = {buyer.request_id for buyer in market.buyers}
+    buyers = {*(buyer.request_id for buyer in market.buyers), *market.waiting}
     sellers = {seller.operator for seller in market.sellers}
-    if len(buyers) != len(market.buyers) or len(sellers) != len(market.sellers):
+    if len(buyers) != len(market.buyers) + len(market.waiting) or len(sellers) != len(
+        market.sellers
+    ):
         raise LocalProtocolError("two bids of one identity in one market")
     sizes = [buyer.slots for buyer in market.buyers] + [s.slots for s in market.sellers]
     qualities = [seller.quality for seller in market.sellers]

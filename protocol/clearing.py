@@ -44,6 +44,9 @@ class Verdict(Enum):
     ASK_ABOVE_PRICE = Reason("ask_above_price", "the quality-adjusted ask is above the price")
     NOT_NEEDED = Reason("not_needed", "at this price, but no segment fell to it")
     SETS_PRICE = Reason("sets_price", "the marginal bid sets the price and does not trade")
+    TRANCHE_TURN = Reason(
+        "tranche_turn", "another large request buys its slots in tranches now", True
+    )
     NO_TRADE = Reason("no_trade", "no buyer pays what the sellers that it needs ask", True)
 
     @property

@@ -17,8 +17,8 @@ from typing import Final
 
 from eth_hash.auto import keccak
 
-from protocol.auction import Buyer, MarketInput, MarketResult, Seller, Trade, clear
-from protocol.award import Assignment, Award
+from protocol.auction import MarketInput, MarketResult
+from protocol.award import Award
 from protocol.batch import (
     AccountAmount,
     Batch,
@@ -28,23 +28,18 @@ from protocol.batch import (
     build_batch,
     unsettled_batch,
 )
-from protocol.clearing import Rule
 from protocol.eip712 import Domain, batch_digest, digest, value_digest
 from protocol.errors import LocalProtocolError, RejectionReason
-from protocol.inputs import ProgramRegistered
 from protocol.ledger import (
-    ClassMarket,
     Ledger,
     OpenRequest,
-    ask_fault,
     bid_fee,
-    market_of,
-    occupied,
     reference_price,
     wei_of,
 )
 from protocol.market_record import markets_hash
-from protocol.messages import AskBid, RequestBody, Value
+from protocol.market_round import MarketRound
+from protocol.messages import RequestBody
 from protocol.outcomes import (
     Cancelled,
     Completed,
@@ -55,45 +50,19 @@ from protocol.outcomes import (
     kind_of,
 )
 from protocol.params import ProtocolParams
-from protocol.pricing import RECENT_PRICES
 from protocol.reputation import (
     NEWCOMER,
     forgiven,
     lost,
     proved,
-    quality,
     reputation_root,
-    slot_cap,
     weight_of,
 )
 from protocol.rotation import OperatorTable
+from protocol.round_content import RoundContent, Skipped
 from protocol.types import MAX_AMOUNT, Address, Epoch, Hash, RoundNumber, View, Wei
 
 _BEACON_TAG: Final = b"provernet/beacon/1"
-EPOCH_PRICE_FACTOR: Final = 8
-"""Within an epoch the reference price stays within this factor of where the epoch found it."""
-TRANCHE_PARTS: Final = 8
-"""In a thick market a request trades for at most one part in so many of the slots on offer: one
-huge bid at the top would leave nothing to trade."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundContent:
-    """A decided Value with all that it names, by id, and the programs of its requests."""
-
-    value: Value
-    buys: Mapping[Hash, RequestBody]
-    asks: Mapping[Hash, AskBid]
-    outcomes: Mapping[Hash, Outcome]
-    programs: Mapping[Hash, ProgramRegistered]
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A decided bid or outcome without effect, and why."""
-
-    identity: Hash
-    reason: RejectionReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +153,7 @@ class _Work:
         self.open = dict(ledger.open)
         self.closed = dict(ledger.closed)
         self.credits = dict(ledger.credits)
-        self.markets = dict(ledger.markets)
+        self.markets = ledger.markets
         self.standings = dict(ledger.standings)
         self.view_floor = ledger.view_floor
         self.debits: dict[Address, int] = {}
@@ -215,31 +184,13 @@ class _Work:
                 self.skipped.append(Skipped(bid_id, reason))
 
     def clear_markets(self, beacon: Hash) -> None:
-        """Clear every class that has both sides, in order of class id."""
-        asks = self._asks_by_class()
-        waiting = [entry for entry in self.open.values() if entry.award is None]
-        for class_id in sorted(asks.keys() & {entry.class_id for entry in waiting}):
-            about = self._market(class_id)
-            sellers = self._sellers(class_id, asks[class_id])
-            most = sum(seller.slots for seller in sellers)
-            if about.rule is Rule.THICK:
-                most = max(1, most // TRANCHE_PARTS)
-                buyers = [
-                    _buyer(e, min(e.missing, most)) for e in waiting if e.class_id == class_id
-                ]
-            else:
-                buyers = [_buyer(e, e.missing) for e in waiting if e.class_id == class_id]
-            buyers.sort(key=lambda buyer: buyer.request_id)
-            market = MarketInput(
-                class_id=class_id,
-                rule=about.rule,
-                price=about.price,
-                recent=about.recent,
-                beacon=beacon,
-                buyers=tuple(buyers),
-                sellers=tuple(sellers),
-            )
-            self._apply_clearing(about, market, clear(market))
+        """Clear every class that has both sides."""
+        state = replace(self.ledger, open=self.open, standings=self.standings)
+        markets = MarketRound(state, self.content, self.members, self.params)
+        markets.clear(beacon)
+        self.open, self.markets = markets.open, markets.markets
+        self.awarded, self.clearings = markets.awarded, markets.clearings
+        self.skipped += markets.skipped
 
     def finish(self, beacon: Hash, value: Hash) -> Execution:
         """The next ledger and the batch."""
@@ -387,85 +338,6 @@ class _Work:
         self.admitted.append(request_id)
         return None
 
-    def _asks_by_class(self) -> dict[Hash, list[AskBid]]:
-        """Valid asks, one per operator and class: that of the lowest id announces its slots."""
-        asks: dict[Hash, list[AskBid]] = {}
-        taken: set[tuple[bytes, bytes]] = set()
-        for bid_id in sorted(self.content.asks.keys() & {Hash(b) for b in self.content.value.bids}):
-            ask = self.content.asks[bid_id]
-            place = (ask.class_id, ask.operator)
-            about = self._market(Hash(ask.class_id))
-            reason = ask_fault(ask, about.announced, self.ledger)
-            if ask.operator not in self.members:
-                reason = RejectionReason.NOT_A_MEMBER
-            elif place in taken:
-                reason = RejectionReason.SECOND_BID
-            if reason is not None:
-                self.skipped.append(Skipped(bid_id, reason))
-                continue
-            taken.add(place)
-            announced = {**about.announced, Address(ask.operator): ask.slots}
-            self.markets[Hash(ask.class_id)] = replace(about, announced=announced)
-            asks.setdefault(Hash(ask.class_id), []).append(ask)
-        return asks
-
-    def _sellers(self, class_id: Hash, asks: list[AskBid]) -> list[Seller]:
-        """Effective slots: those offered, no more than reputation allows, less those taken."""
-        busy = occupied(replace(self.ledger, open=self.open), class_id)
-        sellers = []
-        for ask in sorted(asks, key=lambda ask: ask.operator):
-            operator = Address(ask.operator)
-            standing = self.standings.get(operator, NEWCOMER)
-            cap = slot_cap(standing, self.params.newcomer_slots)
-            free = min(ask.slots, cap) - busy.get(operator, 0)
-            if free > 0:
-                sellers.append(Seller(operator, free, wei_of(ask.price), quality(standing)))
-        return sellers
-
-    def _market(self, class_id: Hash) -> ClassMarket:
-        """A class's market; what this round changed of it stands in `markets`."""
-        return market_of(replace(self.ledger, markets=self.markets), class_id, self.params)
-
-    def _apply_clearing(
-        self, about: ClassMarket, market: MarketInput, result: MarketResult
-    ) -> None:
-        self.clearings.append((market, result))
-        for receipt in result.receipts[: len(market.buyers)]:
-            entry = self.open[Hash(receipt.bidder)]
-            self.open[entry.request_id] = replace(entry, verdict=receipt.verdict.code)
-        for trade in result.trades:
-            self._award(trade)
-        sizes = [seller.slots for seller in market.sellers]
-        self.markets[market.class_id] = replace(
-            about,
-            price=_clamped(result.next_price, about.anchor),
-            recent=_recent(market, result),
-            clearings=about.clearings + 1,
-            buyers=about.buyers + sum(not buyer.allowlist for buyer in market.buyers),
-            sellers=about.sellers + len(sizes),
-            slots=about.slots + sum(sizes),
-            largest=about.largest + max(sizes, default=0),
-        )
-
-    def _award(self, trade: Trade) -> None:
-        """Give a request the slots that it bought; it is awarded when none is missing."""
-        entry = self.open[trade.request_id]
-        bought = Award(
-            round=RoundNumber(self.content.value.round),
-            fee=trade.fee,
-            assignments=tuple(
-                Assignment(operator, pay, ())
-                for operator, pay in zip(trade.provers, trade.pays, strict=True)
-            ),
-            standby=trade.standby,
-        )
-        have = bought if entry.held is None else entry.held.extend(bought)
-        if len(have.assignments) < entry.slots:
-            self.open[entry.request_id] = replace(entry, held=have)
-            return
-        self.open[entry.request_id] = replace(entry, held=None, award=have)
-        self.awarded.append(entry.request_id)
-
     def _settle(self, value: Hash, traded: Hash) -> SettledBatch:
         return build_batch(
             epoch=self.content.value.epoch,
@@ -485,32 +357,6 @@ class _Work:
 
     def _raise_floor(self, view: int) -> None:
         self.view_floor = View(max(self.view_floor, view))
-
-
-def _buyer(entry: OpenRequest, slots: int) -> Buyer:
-    """A request in its market, for so many of the slots that it still misses."""
-    return Buyer(
-        request_id=entry.request_id,
-        slots=slots,
-        max_fee=entry.limit(slots),
-        allowlist=tuple(Address(operator) for operator in entry.request.allowlist),
-        held=() if entry.held is None else entry.held.provers,
-        combining=slots == entry.missing,
-    )
-
-
-def _clamped(price: Wei, anchor: Wei) -> Wei:
-    """A reference price within an epoch that began with `anchor`."""
-    low, high = max(anchor // EPOCH_PRICE_FACTOR, 1), anchor * EPOCH_PRICE_FACTOR
-    return Wei(min(max(price, low), high, MAX_AMOUNT))
-
-
-def _recent(market: MarketInput, result: MarketResult) -> tuple[Wei, ...]:
-    """Whole wei of the last thick prices, with this one."""
-    if market.rule is not Rule.THICK or result.price is None:
-        return market.recent
-    latest = Wei(result.price.num // result.price.den)
-    return (*market.recent, latest)[-RECENT_PRICES:]
 
 
 def _rows(amounts: Mapping[Address, int]) -> list[AccountAmount]:

@@ -201,7 +201,7 @@ class Jobs:
                 self.open(request_id, held, now_ms)
             self._feed(request_id, learnt.Admitted(), now_ms)
         for market, cleared in execution.clearings:
-            for receipt in cleared.receipts[: len(market.buyers)]:
+            for receipt in cleared.receipts[: len(market.buyers) + len(market.waiting)]:
                 state.verdicts[Hash(receipt.bidder)] = receipt.verdict.code
         for request_id in execution.returned:
             state.placed.pop(request_id, None)

@@ -111,6 +111,7 @@ class _Market(_Strict, frozen=True):
     recent: list[str]
     beacon: str
     buyers: Annotated[list[_BuyerRow], Meta(max_length=_MAX_BIDS)]
+    waiting: Annotated[list[str], Meta(max_length=_MAX_BIDS)]
     sellers: Annotated[list[_SellerRow], Meta(max_length=_MAX_BIDS)]
     price: _Price | None
     rate: _Price | None
@@ -140,6 +141,7 @@ def _market_json(market: MarketInput, result: MarketResult) -> Json:
             }
             for buyer in market.buyers
         ],
+        "waiting": [_hex(request_id) for request_id in market.waiting],
         "sellers": [
             {
                 "operator": _hex(seller.operator),
@@ -193,6 +195,7 @@ def _input(row: _Market) -> MarketInput:
             )
             for buyer in row.buyers
         ),
+        waiting=tuple(Hash(_raw(late, 32)) for late in row.waiting),
         sellers=tuple(
             Seller(Address(_raw(each.operator, 20)), each.slots, _wei(each.ask), each.quality)
             for each in row.sellers

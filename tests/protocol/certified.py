@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from protocol.dispatch import JobClass, Tier
 from protocol.eip712 import Domain, digest
-from protocol.execution import Execution, RoundContent, execute
+from protocol.execution import Execution, execute
 from protocol.inputs import Operator, ProgramRegistered
 from protocol.ledger import Ledger, genesis
 from protocol.messages import AskBid, BuyBid, ProofRequest, RequestBody, Value
 from protocol.outcomes import outcome_id
 from protocol.params import DEVNET
 from protocol.rotation import OperatorTable
+from protocol.round_content import RoundContent
 from protocol.types import Epoch
 from tests.vectors.encoding import address, word
 

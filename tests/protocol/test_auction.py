@@ -65,6 +65,7 @@ def markets(draw, rules=(Rule.THIN, Rule.THICK)):
             )
             for place, (slots, over, allowlist) in enumerate(buyers)
         ),
+        waiting=(),
         sellers=tuple(
             Seller(operator, slots, Wei(ask), quality)
             for operator, (slots, ask, quality) in zip(operators, sellers, strict=True)

@@ -13,8 +13,9 @@ from protocol.clearing import Verdict
 from protocol.eip712 import batch_digest, digest, value_digest
 from protocol.errors import LocalProtocolError
 from protocol.errors import RejectionReason as Why
-from protocol.execution import EPOCH_PRICE_FACTOR, RoundContent, execute, missing
+from protocol.execution import execute, missing
 from protocol.market_record import markets_hash
+from protocol.market_round import EPOCH_PRICE_FACTOR
 from protocol.merkle import verify_proof
 from protocol.outcomes import (
     Cancelled,
@@ -26,6 +27,7 @@ from protocol.outcomes import (
     ReassignReason,
 )
 from protocol.params import DEVNET
+from protocol.round_content import RoundContent
 from protocol.types import ZERO_HASH
 from tests.protocol.certified import (
     ALICE,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.auction import clear
-from protocol.clearing import MIN_BUYERS, Rule
+from protocol.clearing import MIN_BUYERS, Rule, Verdict
 from protocol.errors import RejectionReason as Why
 from protocol.market_record import markets_hash, parse_record, record_of
 from protocol.outcomes import Completed, Expired, Reassigned, ReassignReason
@@ -104,8 +104,7 @@ def test_a_request_above_an_eighth_of_the_slots_trades_in_tranches():
     done = world.decide(asks=world.asks(slots=8))
     (market, _) = done.clearings[0]
     rest = {buyer.request_id: buyer for buyer in market.buyers}[id_of(large)]
-    most = max(1, sum(seller.slots for seller in market.sellers) // 8)
-    assert rest.slots == min(3, most)
+    assert (rest.slots, rest.combining) == (3, True)
     assert rest.held == entry.held.provers
 
 
@@ -122,6 +121,37 @@ def test_slots_of_tranches_are_taken_until_the_request_is_over():
     free = world.decide(outcomes=[Expired(id_of(large))])
     assert free.closed[0].fee == bid_fee
     assert sum(world.ledger.credits.values()) == 0
+
+
+def test_large_requests_take_turns_and_who_can_not_pay_loses_it():
+    world = thick_world()
+    small = [body_of(f"small {place}", slots=2, fee=8 * PRICE) for place in range(9)]
+    rich = [body_of(f"rich {place}", slots=9, fee=90 * PRICE) for place in range(2)]
+    poor = body_of("poor", slots=9, fee=9 * PRICE // 10)
+    turns = []
+    for step in range(12):
+        bodies = [body_of(f"{step} {place}", slots=2, fee=8 * PRICE) for place in range(9)]
+        done = world.decide(
+            [*small, *rich, poor, *bodies],
+            world.asks(slots=8),
+            [complete(world, entry) for entry in awarded(world)],
+        )
+        (market, result) = done.clearings[0]
+        large = {buyer.request_id for buyer in market.buyers} & {id_of(b) for b in [*rich, poor]}
+        waits = [r.bidder for r in result.receipts if r.verdict is Verdict.TRANCHE_TURN]
+        assert len(large) <= 1
+        assert not large & {*waits}
+        holders = [entry for entry in world.ledger.open.values() if entry.held is not None]
+        assert len(holders) <= 1
+        turns += large
+        if {id_of(body) for body in rich} <= {
+            *world.ledger.closed,
+            *(e.request_id for e in awarded(world)),
+        }:
+            break
+    else:
+        pytest.fail("two large requests block each other")
+    assert id_of(poor) not in world.ledger.closed
 
 
 def test_tranches_end_in_one_award():

@@ -31,6 +31,7 @@ def market(name, price, buyers, sellers, rule=Rule.THIN):
             )
             for place, (slots, fee, allowlist) in enumerate(buyers)
         ),
+        waiting=(),
         sellers=tuple(
             Seller(operator, slots, Wei(ask), quality)
             for operator, (slots, ask, quality) in zip(operators, sellers, strict=True)
