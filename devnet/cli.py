@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from devnet.market_scenario import MarketOutcome
     from devnet.scenario import Outcome
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / ".devnet"
@@ -59,9 +60,9 @@ def scenario(
     json: AsJson = False,
 ) -> int:
     """Run a scenario on a devnet of its own; exit 1 names the first thing that is not true."""
+    from devnet.errors import NotTrueError  # noqa: PLC0415
     from devnet.progress import Progress  # noqa: PLC0415
     from devnet.runner import (  # noqa: PLC0415
-        NotTrueError,
         load_scenario,
         run_scenario,
         scenario_names,
@@ -77,14 +78,15 @@ def scenario(
                 print(f"{known:14} {summary}")
         return Exit.OK
     try:
-        chosen = load_scenario(name).only(act) if act else load_scenario(name)
+        chosen = load_scenario(name)
+        chosen = chosen.only(act) if act else chosen
     except DevnetError as exc:
         raise typer.BadParameter(str(exc)) from exc
     progress = Progress(_console(stderr=json))
-    outcomes: list[Outcome] = []
+    ended: list[list[Outcome] | MarketOutcome] = []
 
     async def go() -> None:
-        outcomes.extend(await run_scenario(chosen, progress))
+        ended.append(await run_scenario(chosen, progress))
 
     try:
         interrupted = run_until_signal(go)
@@ -95,15 +97,25 @@ def scenario(
         return Exit.NOT_TRUE
     if interrupted:
         return Exit.INTERRUPTED
+    _show(ended[0], progress.console, json=json)
+    return Exit.OK
+
+
+def _show(ended: list[Outcome] | MarketOutcome, console: Console, *, json: bool) -> None:
+    """What a scenario came to."""
+    from devnet.scenario import Outcome  # noqa: PLC0415
+    from devnet.summary import print_market, print_outcome  # noqa: PLC0415
+
+    outcomes = ended if isinstance(ended, list) else [ended]
     if json:
         rows = [outcome.as_json() for outcome in outcomes]
         _print_json(rows[0] if len(rows) == 1 else {"requests": rows})
-    else:
-        from devnet.summary import print_outcome  # noqa: PLC0415
-
-        for outcome in outcomes:
-            print_outcome(progress.console, outcome)
-    return Exit.OK
+        return
+    for outcome in outcomes:
+        if isinstance(outcome, Outcome):
+            print_outcome(console, outcome)
+        else:
+            print_market(console, outcome)
 
 
 @program.command()

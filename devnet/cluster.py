@@ -10,6 +10,7 @@ import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, Final
 
 import httpx
@@ -23,7 +24,7 @@ from devnet.artifacts import ROOT
 from devnet.child import start_child
 from devnet.deploy import EPOCH_BLOCKS, NetworkPlan, deployment_of, prepare_network
 from devnet.errors import DevnetError
-from devnet.node_files import DEPLOYMENT_FILE, NodeFiles, write_requester
+from devnet.node_files import DEPLOYMENT_FILE, NodeFiles, Offer, write_requester
 from devnet.operators import (
     ESCROW,
     fund_requester,
@@ -70,6 +71,8 @@ class ClusterSpec:
     hold: int = 0
     workers: int = 1
     epoch_blocks: int = EPOCH_BLOCKS
+    offers: tuple[Offer, ...] = (Offer(),)
+    """Of the nodes in turn."""
 
 
 @dataclass(slots=True)
@@ -272,12 +275,13 @@ async def _running_cluster(
         requester = SessionKey(secret_of(REQUESTER))
         write_requester(folder, requester)
         cluster = Cluster(folder, anvil, deployment, requester)
-        for one, secrets in zip(files, keys, strict=True):
+        for one, secrets, offer in zip(files, keys, cycle(spec.offers), strict=False):
             one.write(
                 secrets,
                 rpc_url=anvil.url,
                 programs=PROGRAMS,
                 job_class=job_class,
+                offer=offer,
                 workers=spec.workers,
             )
             operator = "0x" + one.operator(secrets).account.address.hex()

@@ -32,6 +32,14 @@ ASK_WEI: Final = 10**12
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """What a node asks for in its market; `price_wei` for each slot."""
+
+    slots: int = SLOTS
+    price_wei: int = ASK_WEI
+
+
+@dataclass(frozen=True, slots=True)
 class NodeFiles:
     """Where a node's files are; `position` from 0 chooses its operator's accounts."""
 
@@ -78,7 +86,14 @@ class NodeFiles:
         )
 
     def write(
-        self, keys: NodeKeys, *, rpc_url: str, programs: Path, job_class: str, workers: int
+        self,
+        keys: NodeKeys,
+        *,
+        rpc_url: str,
+        programs: Path,
+        job_class: str,
+        offer: Offer,
+        workers: int,
     ) -> None:
         """Write keys and configuration; the shared files lie one folder up."""
         self.folder.mkdir(parents=True)
@@ -92,7 +107,7 @@ class NodeFiles:
                 "workers": workers,
                 "worker_memory_mb": WORKER_MEMORY_MB,
             },
-            f'market."{job_class}"': {"slots": SLOTS, "price_wei": ASK_WEI},
+            f'market."{job_class}"': {"slots": offer.slots, "price_wei": offer.price_wei},
             "log": {"format": "console", "level": "info"},
         }
         top = {

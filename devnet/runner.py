@@ -16,7 +16,8 @@ import trio
 from devnet.artifacts import ROOT
 from devnet.cluster import run_cluster
 from devnet.consumer import Consumer
-from devnet.errors import DevnetError
+from devnet.errors import DevnetError, NotTrueError
+from devnet.market_scenario import MarketScenario, run_market
 from devnet.progress import RequestTeller
 from devnet.scenario import Live, Outcome
 from node.client.api import NodeClient, open_http
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from devnet.cluster import Cluster
+    from devnet.market_scenario import MarketOutcome
     from devnet.progress import Progress
     from devnet.scenario import Act, Scenario
     from node.client.api import Json
@@ -45,14 +47,6 @@ _GRACE_S: Final = 60.0
 """A request must be over so long after its deadline, settled or refunded."""
 
 
-class NotTrueError(Exception):
-    """The first sentence that is not true; `outcome` is how the request ended, if it did."""
-
-    def __init__(self, text: str, outcome: Outcome | None = None) -> None:
-        super().__init__(text)
-        self.outcome = outcome
-
-
 @dataclass(frozen=True, slots=True)
 class _Books:
     """The private accounts of a scenario and what the act's requests have in common."""
@@ -66,16 +60,20 @@ def scenario_names() -> list[str]:
     return sorted(p.stem.replace("_", "-") for p in _SCENARIOS.glob("[!_]*.py"))
 
 
-def load_scenario(name: str) -> Scenario:
+def load_scenario(name: str) -> Scenario | MarketScenario:
     """The scenario of this name; raises DevnetError for an unknown one."""
     if name not in scenario_names():
         raise DevnetError(f"no scenario {name!r}; choose one of: {', '.join(scenario_names())}")
-    scenario: Scenario = import_module(f"devnet.scenarios.{name.replace('-', '_')}").SCENARIO
+    scenario: Scenario | MarketScenario = import_module(
+        f"devnet.scenarios.{name.replace('-', '_')}"
+    ).SCENARIO
     return scenario
 
 
-async def run_scenario(scenario: Scenario, progress: Progress) -> list[Outcome]:
-    """Run every act on one fresh cluster; the outcomes in their order.
+async def run_scenario(
+    scenario: Scenario | MarketScenario, progress: Progress
+) -> list[Outcome] | MarketOutcome:
+    """Run every act on one fresh cluster; the outcomes in their order, or that of the market.
 
     Raises:
         NotTrueError: names the first thing that is not true.
@@ -84,8 +82,10 @@ async def run_scenario(scenario: Scenario, progress: Progress) -> list[Outcome]:
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="provernet-") as name:
         folder = Path(name)
-        books = draw_books(folder, scenario)
         try:
+            if isinstance(scenario, MarketScenario):
+                return await run_market(scenario, folder, progress)
+            books = draw_books(folder, scenario)
             async with run_cluster(scenario.cluster, folder, progress.say) as cluster:
                 consumer = Consumer(cluster.client, cluster.deployment)
                 await consumer.add_reserves(books.total)

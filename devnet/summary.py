@@ -9,6 +9,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from devnet.market_scenario import MarketOutcome
     from devnet.scenario import Outcome
 
 
@@ -39,6 +40,32 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     for row in rows:
         table.add_row(*map(str, row))
     console.print(table)
+
+
+def print_market(console: Console, outcome: MarketOutcome) -> None:
+    """What each request bid, paid and got, and what each clearing that sold was."""
+    found = outcome.as_json()
+    name_of = outcome.cluster.name_of
+    asked = Table(title="requests; amounts in wei")
+    for column in ("slots", "maximum fee", "paid", "provers", "status", "round"):
+        asked.add_column(column)
+    for row in found["requests"]:
+        names = ", ".join(map(name_of, row["provers"]))
+        status = (
+            row["status"] if row["status"] == "settled" else f"{row['status']}: {row['verdict']}"
+        )
+        values = (row["slots"], row["max_fee"], row["paid"], names, status, row["round"] or "")
+        asked.add_row(*map(str, values))
+    console.print(asked)
+    cleared = Table(title="clearings that sold; slots")
+    for column in ("round", "rule", "buyers", "sellers", "wanted", "offered", "sold", "wei a slot"):
+        cleared.add_column(column)
+    for row in found["clearings"]:
+        price = int(row["price"]["num"]) // int(row["price"]["den"])
+        counts = (row["buyers"], row["sellers"], row["demanded"], row["offered"], row["volume"])
+        cleared.add_row(*map(str, (row["round"], row["rule"], *counts, price)))
+    console.print(cleared)
+    console.print(f"{outcome.rounds} rounds recomputed from the records of two nodes: identical")
 
 
 def _mint(works: bool) -> str:
