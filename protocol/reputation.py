@@ -31,10 +31,10 @@ MAX_WEIGHT: Final = 4 * SLOT
 """Weight of one proven slot, whatever its request paid."""
 FAILURES: Final = {
     ReassignReason.NOT_ACCEPTED: SLOT // 4,
-    ReassignReason.NO_RESULT: 4 * SLOT,
+    ReassignReason.NO_RESULT: 2 * SLOT,
 }
 """Weight of a lost segment: little before its prover was liable, heavy afterwards."""
-MIN_QUALITY: Final = 5_000
+MIN_QUALITY: Final = 2_500
 """Below, an operator is not eligible."""
 _PRIOR: Final = 8 * SLOT
 """Good weight that everybody starts with: one failure is no disaster."""
