@@ -166,6 +166,21 @@ def round_document(record: DecidedRound, execution: Execution, gateway: bytes, n
         "skipped": [
             {"id": _hex(skip.identity), "reason": skip.reason.code} for skip in execution.skipped
         ],
+        "admitted": [_hex(request_id) for request_id in execution.admitted],
+        "awarded": [_hex(request_id) for request_id in execution.awarded],
+        "reassigned": [
+            {"request_id": _hex(request_id), "segment": segment}
+            for request_id, segment in execution.reassigned
+        ],
+        "returned": [_hex(request_id) for request_id in execution.returned],
+        "closed": [
+            {
+                "request_id": _hex(result.request_id),
+                "status": STATUS_NAMES[result.status],
+                "fee": str(result.fee),
+            }
+            for result in execution.closed
+        ],
         "markets": record_of(execution.clearings),
         "batch": batch_json(execution.header),
         "inclusion": None

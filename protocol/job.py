@@ -117,6 +117,8 @@ class Job:
     award: Award | None
     segments: tuple[Segment, ...]
     early: tuple[Statement, ...]
+    inputs: tuple[int, ...]
+    """Segments whose private input this node holds: it may get one of them again."""
     cancel_asked: bool
     expired: bool
     """The deadline view is over."""
@@ -153,6 +155,7 @@ def new_job(
         award=None,
         segments=(),
         early=(),
+        inputs=(),
         cancel_asked=False,
         expired=False,
         claim=b"",
@@ -205,7 +208,7 @@ def _award(job: Job, award: Award, now_ms: TimestampMs, params: ProtocolParams) 
                 stage=Stage.ASSIGNED,
                 assigned_ms=now_ms,
                 deadline_ms=TimestampMs(now_ms + params.accept_timeout_ms),
-                input_held=False,
+                input_held=assignment.operator == job.me and place in job.inputs,
                 cannot=None,
                 late=None,
                 result=None,
@@ -244,6 +247,8 @@ def _statement(job: Job, what: AboutSegment, now_ms: TimestampMs, params: Protoc
         if operator in assignment.tried:
             raise Rejection(RejectionReason.NOT_ASSIGNED)
         if operator == assignment.operator:
+            if isinstance(what, InputHeld):
+                job = replace(job, inputs=tuple(sorted({*job.inputs, what.segment})))
             segment = _said(job, job.segments[what.segment], what, now_ms, params)
             return _put(job, what.segment, segment)
     if isinstance(what, CannotProve | ResultChecked):

@@ -44,6 +44,7 @@ from protocol.job_inputs import (
     OnChain,
     ResultChecked,
     ResultSeen,
+    Returned,
     Ticked,
     UnavailableSeen,
 )
@@ -173,6 +174,22 @@ def test_the_prover_accepts_then_proves():
     assert todo(job) == (Check(0, seen.digest),)
     job = feed(job, ResultChecked(0, seen.digest, True))
     assert todo(job) == ()
+
+
+def test_a_request_that_came_back_is_in_its_market_and_its_prover_keeps_the_input():
+    job = feed(assigned(ONE), InputHeld(0), accept(0, ONE), Returned())
+    assert (job.state, job.award, job.segments) == (JobState.AUCTIONED, None, ())
+    assert todo(job) == vouches(job) == ()
+    again = feed(job, Awarded(AWARD))
+    assert again.state is JobState.ASSIGNED
+    assert todo(again) == (SendAccept(0, INPUTS[0]),)
+    assert todo(feed(again, accept(0, ONE))) == (Prove(0),)
+
+
+def test_a_cancellation_that_came_too_late_counts_when_the_request_comes_back():
+    job = feed(assigned(), CancelSeen())
+    assert vouches(job) == ()
+    assert vouches(feed(job, Returned())) == (Cancelled(REQUEST),)
 
 
 def test_only_provers_have_something_to_prove():

@@ -17,6 +17,7 @@ from protocol.effects import (
     Decided,
     Effect,
     Forget,
+    KeepRound,
     StartProving,
     SubmitBatch,
     WatchEscrow,
@@ -134,6 +135,8 @@ class MarketRun(Run):
     # A request that is never worth its price ends with its deadline: expired, nothing paid.
     liveness_views = max(REQUEST_VIEWS) + LIVENESS_VIEWS
 
+    views: tuple[int, ...] = REQUEST_VIEWS
+
     def __init__(self, seed: int) -> None:
         self.chain = Chain()
         self.requests: dict[bytes, int] = {}
@@ -142,6 +145,10 @@ class MarketRun(Run):
         self.ended: set[tuple[int, bytes]] = set()
         """Node and request: certified as closed there, as its `Forget` says."""
         self.inputs: set[tuple[int, bytes, int]] = set()
+        self.returned: set[str] = set()
+        """Requests that went back to their market."""
+        self.proving_from_ms = 0
+        """Until then provers accept, and deliver nothing."""
         self.absent: set[bytes] = set()
         """Requests whose owner is gone before it delivers any input."""
         self.owner = address_of("owner")
@@ -173,7 +180,7 @@ class MarketRun(Run):
         rng, now = self.rng, self.world.now_ms
         slots = rng.randint(2, 4)
         fee = (slots * PRICE * rng.randint(1, 3)).to_bytes(32, "big")
-        views = rng.choice(REQUEST_VIEWS)
+        views = rng.choice(self.views)
         request = ProofRequest(
             program_id=PROGRAM,
             requester=self.owner,
@@ -190,7 +197,7 @@ class MarketRun(Run):
         body = RequestBody(request, session_sign(self.owner, request_id), bid)
         signed = body_digest(DOMAIN, Kind.REQUEST, body)
         frame = codec.encode(signed_envelope(self.owner, Kind.REQUEST, body, signed))
-        if views == max(REQUEST_VIEWS):
+        if views == max(self.views):
             self.requests[request_id] = now
         self.bodies[request_id] = frame
         if rng.random() < 0.2:
@@ -214,11 +221,14 @@ class MarketRun(Run):
                 left = ESCROW - self.chain.debits.get(owner, 0)
                 self._later(shell, EscrowBalance(owner, left), 30)
             case StartProving(request_id=request_id, segment=segment):
-                self._later(shell, self._proof(shell, request_id, segment), 2_000)
+                if world.now_ms >= self.proving_from_ms:
+                    self._later(shell, self._proof(shell, request_id, segment), 2_000)
             case CheckProof(digest=proof):
                 self._later(shell, ProofChecked(proof, True, ""), 60)
             case Forget(request_id=request_id):
                 self.ended.add((shell.index, request_id))
+            case KeepRound(document=document):
+                self.returned.update(document["returned"])
             case SubmitBatch():
                 self._later_settle(shell, effect)
 
