@@ -18,6 +18,7 @@ import trio
 
 from chain.contracts import ProverRegistry
 from chain.deployments import save_deployment
+from chain.transaction import Account
 from devnet.accounts import REQUESTER, account, secret_of
 from devnet.anvil import AnvilSettings, run_anvil
 from devnet.artifacts import ROOT
@@ -73,6 +74,8 @@ class ClusterSpec:
     epoch_blocks: int = EPOCH_BLOCKS
     offers: tuple[Offer, ...] = (Offer(),)
     """Of the nodes in turn."""
+    probation_wei: int = 0
+    """Most that a node pays to try a newcomer; 0: none does."""
 
 
 @dataclass(slots=True)
@@ -270,7 +273,7 @@ async def _running_cluster(
         shutil.rmtree(one.folder, ignore_errors=True)
     async with run_anvil(settings) as anvil:
         keys = [random_keys() for _ in files]
-        deployment = await _register(anvil, network, files, keys, say)
+        deployment = await _register(anvil, network, files, keys, spec, say)
         save_deployment(folder / DEPLOYMENT_FILE, deployment)
         requester = SessionKey(secret_of(REQUESTER))
         write_requester(folder, requester)
@@ -282,6 +285,7 @@ async def _running_cluster(
                 programs=PROGRAMS,
                 job_class=job_class,
                 offer=offer,
+                probation_wei=spec.probation_wei,
                 workers=spec.workers,
             )
             operator = "0x" + one.operator(secrets).account.address.hex()
@@ -320,6 +324,7 @@ async def _register(
     network: PreparedNetwork,
     files: list[NodeFiles],
     keys: list[NodeKeys],
+    spec: ClusterSpec,
     say: Callable[[str], None],
 ) -> Deployment:
     say(f"Anvil runs at {anvil.url} with the EigenLayer core and our contracts")
@@ -332,6 +337,9 @@ async def _register(
         seed_delay = await registry.table_seed_delay()
         mined.append(await open_next_epoch(anvil.client, deployment, seed_delay))
         await fund_requester(anvil.client, deployment, account(REQUESTER), ESCROW)
+        for secrets in keys if spec.probation_wei else ():
+            sponsor = Account(secrets.session.secret)
+            await fund_requester(anvil.client, deployment, sponsor, 10 * spec.probation_wei)
     passed = ", ".join(f"{m.blocks} blocks for the {m.reason}" for m in mined if m.blocks)
     say(f"{len(operators)} operators registered and staked (mined ahead: {passed or 'none'})")
     return deployment

@@ -93,6 +93,7 @@ class NodeFiles:
         programs: Path,
         job_class: str,
         offer: Offer,
+        probation_wei: int,
         workers: int,
     ) -> None:
         """Write keys and configuration; the shared files lie one folder up."""
@@ -108,6 +109,7 @@ class NodeFiles:
                 "worker_memory_mb": WORKER_MEMORY_MB,
             },
             f'market."{job_class}"': {"slots": offer.slots, "price_wei": offer.price_wei},
+            "probation": {"max_fee_wei": probation_wei},
             "log": {"format": "console", "level": "info"},
         }
         top = {

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
 import structlog
 import trio
 from eth_hash.auto import keccak
@@ -26,6 +27,7 @@ from chain.transaction import Account
 from node.api.http import build_api
 from node.api.serve import bind, serve_api
 from node.chain_errors import explained
+from node.client.api import NodeClient
 from node.crypto import Crypto
 from node.driver import Driver
 from node.errors import ConfigError, NodeError, PortInUseError
@@ -54,6 +56,7 @@ from node.services.proving import ProvingService
 from node.services.reports import ReportService
 from node.services.rounds import RoundTimer
 from node.services.settling import SettlingService
+from node.services.sponsoring import Sponsor
 from node.store import Store
 from node.system_clock import SystemClock
 from protocol import effects as wanted
@@ -263,6 +266,8 @@ class _Node:
                     infrastructure.start_soon(
                         serve_api, build_api(facade), listener, config.api, stop
                     )
+                    if config.probation.max_fee_wei:
+                        intake.start_soon(self._sponsor, facade)
                     log.info("node started", operator="0x" + identity.operator.hex())
                     await _signalled()
                     log.info("stopping", proofs=proving.running, transactions=settling.sending)
@@ -273,6 +278,20 @@ class _Node:
                 commitments.cancel_scope.cancel()
             stop.set()
             infrastructure.cancel_scope.cancel()
+
+    async def _sponsor(self, facade: NodeFacade) -> None:
+        """Ask this node itself, in process, as any requester would."""
+        transport = httpx.ASGITransport(build_api(facade))
+        async with httpx.AsyncClient(transport=transport) as http:
+            program_id, program = min(self.programs.items())
+            await Sponsor(
+                self.replica,
+                self.driver.wait_changed,
+                NodeClient(["http://self"], http),
+                self.identity.keys.session,
+                ("0x" + program_id.hex(), classify(program.manifest).class_id),
+                self.config.probation.max_fee_wei,
+            ).run()
 
     def _restore(self, snapshot: bytes | None) -> Replica:
         return Replica(self.setup) if snapshot is None else Replica.restore(self.setup, snapshot)

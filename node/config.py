@@ -70,6 +70,13 @@ class MarketConfig(_Section):
     price_wei: int = Field(ge=1, lt=2**96)
 
 
+class ProbationConfig(_Section):
+    """Trying newcomers that this operator sponsors; the treasury pays back what that costs."""
+
+    max_fee_wei: int = Field(default=0, ge=0, lt=2**96)
+    """Most to pay for one, from the escrow of the session account; 0: sponsor nobody."""
+
+
 class LogConfig(_Section):
     """The log on standard output."""
 
@@ -92,6 +99,7 @@ class NodeConfig(BaseSettings):
     api: ApiConfig = ApiConfig()
     proving: ProvingConfig
     market: dict[Annotated[str, Field(pattern=r"^[a-z0-9]+/(S|M|L|XL)$")], MarketConfig] = {}
+    probation: ProbationConfig = ProbationConfig()
     log: LogConfig = LogConfig()
 
     @field_validator("api")

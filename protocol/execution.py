@@ -39,7 +39,7 @@ from protocol.ledger import (
 )
 from protocol.market_record import markets_hash
 from protocol.market_round import MarketRound
-from protocol.messages import RequestBody
+from protocol.messages import ProofRequest, RequestBody
 from protocol.outcomes import (
     Cancelled,
     Completed,
@@ -50,6 +50,7 @@ from protocol.outcomes import (
     kind_of,
 )
 from protocol.params import ProtocolParams
+from protocol.probation import sponsored
 from protocol.reputation import (
     NEWCOMER,
     forgiven,
@@ -147,6 +148,7 @@ class _Work:
     ) -> None:
         self.ledger = ledger
         self.content = content
+        self.table = table
         self.members = sorted(Address(row.operator) for row in table.operators)
         self.params = params
         self.domain = domain
@@ -155,6 +157,8 @@ class _Work:
         self.credits = dict(ledger.credits)
         self.markets = ledger.markets
         self.standings = dict(ledger.standings)
+        self.probations = dict(ledger.probations)
+        self.owed = dict(ledger.owed)
         self.view_floor = ledger.view_floor
         self.debits: dict[Address, int] = {}
         self.paid = 0
@@ -196,6 +200,7 @@ class _Work:
         """The next ledger and the batch."""
         epoch, round_number = self.content.value.epoch, self.content.value.round
         self.results.sort(key=lambda result: result.request_id)
+        self._pay_sponsors()
         traded = markets_hash(self.clearings)
         settled = self._settle(value, traded) if self.results else None
         header = (
@@ -217,6 +222,8 @@ class _Work:
             credits=self.credits,
             markets=self.markets,
             standings=self.standings,
+            probations=self.probations,
+            owed=self.owed,
             treasury=Wei(self.ledger.treasury + sum(self.debits.values()) - self.paid),
         )
         return Execution(
@@ -269,6 +276,9 @@ class _Work:
         self, entry: OpenRequest, status: ResultStatus, claim: bytes = b"", fee: int = 0
     ) -> None:
         fee += entry.bid_fee
+        if entry.sponsor:
+            sponsor = Address(entry.sponsor)
+            self.owed[sponsor] = Wei(self.owed.get(sponsor, 0) + fee)
         self.debits[entry.requester] = self.debits.get(entry.requester, 0) + fee
         del self.open[entry.request_id]
         self.closed[entry.request_id] = View(entry.request.deadline_view)
@@ -330,6 +340,7 @@ class _Work:
             max_fee=max_fee,
             bid_fee=bid_fee(slots, price, max_fee, self.params),
             request=request,
+            sponsor=self._sponsor(request),
             held=None,
             award=None,
             verdict="",
@@ -337,6 +348,29 @@ class _Work:
         self._raise_floor(request.deadline_view - self.params.max_deadline_views)
         self.admitted.append(request_id)
         return None
+
+    def _sponsor(self, request: ProofRequest) -> bytes:
+        """Who is paid back for a request; empty if it is no probation."""
+        state = replace(self.ledger, standings=self.standings, probations=self.probations)
+        found = sponsored(request, state, self.table)
+        if found is None:
+            return b""
+        sponsor, newcomer = found
+        self.probations[newcomer] = self.ledger.next_epoch
+        return sponsor
+
+    def _pay_sponsors(self) -> None:
+        """Out of what this batch leaves the treasury: no batch pays more than it debits."""
+        left = sum(self.debits.values()) - self.paid
+        for sponsor in sorted(self.owed):
+            back = min(self.owed[sponsor], left)
+            if not back:
+                continue
+            left -= back
+            self.paid += back
+            self.credits[sponsor] = Wei(self.credits.get(sponsor, 0) + back)
+            self.owed[sponsor] = Wei(self.owed[sponsor] - back)
+        self.owed = {sponsor: wei for sponsor, wei in self.owed.items() if wei}
 
     def _settle(self, value: Hash, traded: Hash) -> SettledBatch:
         return build_batch(

@@ -66,6 +66,8 @@ class OpenRequest:
     bid_fee: Wei
     """Part of the maximum fee that is charged whatever becomes of the request."""
     request: ProofRequest
+    sponsor: bytes
+    """Operator that is paid back, if it is a probation; else empty."""
     held: Award | None
     """Slots bought in tranches, as long as some are missing: nothing is proven yet."""
     award: Award | None
@@ -157,6 +159,10 @@ class Ledger:
     """By class, once it was cleared."""
     standings: Mapping[Address, Standing]
     """Reputation of every operator of which an outcome is certified."""
+    probations: Mapping[Address, Epoch]
+    """Newcomers with the last epoch in which each was tried."""
+    owed: Mapping[Address, Wei]
+    """What the treasury still has to pay sponsors back."""
     treasury: Wei
     """Debits less credits so far."""
 
@@ -175,6 +181,8 @@ def genesis(epoch: Epoch) -> Ledger:
         credits={},
         markets={},
         standings={},
+        probations={},
+        owed={},
         treasury=Wei(0),
     )
 
