@@ -173,7 +173,11 @@ class NodeFacade:
 
     async def request(self, request_id: bytes, version: int, wait_ms: int) -> Json | None:
         """See `NodePort`."""
-        return await self._reports.wait(request_id, version, wait_ms)
+        found = await self._reports.wait(request_id, version, wait_ms)
+        if found is None:
+            known = await self._documents.request_of(request_id)
+            found = None if known is None else await self._documents.document(known)
+        return found
 
     async def deliver(self, request_id: bytes, segment: int, operator: bytes, box: bytes) -> None:
         """See `NodePort`."""

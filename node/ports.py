@@ -132,6 +132,10 @@ class Documents(Protocol):
         """The newest document."""
         ...
 
+    async def request_of(self, bid_id: bytes) -> bytes | None:
+        """The request that a bid is for."""
+        ...
+
     async def documents(self, after: bytes | None, most: int) -> list[dict[str, Any]]:
         """Documents, newest request first, from behind `after` on."""
         ...

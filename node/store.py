@@ -189,6 +189,14 @@ class Store:
             await self._rows("SELECT document FROM documents WHERE request_id = ?", request_id)
         )
 
+    async def request_of(self, bid_id: bytes) -> bytes | None:
+        """The request that a bid is for."""
+        rows = await self._rows(
+            "SELECT request_id FROM documents WHERE json_extract(document, '$.bid_id') = ?",
+            "0x" + bid_id.hex(),
+        )
+        return rows[0][0] if rows else None
+
     async def documents(self, after: bytes | None, most: int) -> list[dict[str, Any]]:
         """Documents, newest request first, from behind `after` on (None: from the first)."""
         rows = await self._rows(

@@ -70,5 +70,6 @@ MIGRATIONS: Final = (
         PRIMARY KEY (bidder, round, class_id)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX receipts_by_round ON receipts(round);
+    CREATE INDEX documents_by_bid ON documents(json_extract(document, '$.bid_id'));
     """,
 )

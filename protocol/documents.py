@@ -51,6 +51,7 @@ _SEGMENT_STATES: Final = {
 def document_of(
     job: Job,
     body: RequestBody,
+    bid_id: Hash,
     placed: Placed | None,
     ending: Ending | None,
     verdict: str,
@@ -76,6 +77,7 @@ def document_of(
         }
     return {
         "request_id": _hex(job.request_id),
+        "bid_id": _hex(bid_id),
         "program_id": _hex(request.program_id),
         "requester": _hex(request.requester),
         "state": JobState.REFUNDED.value if never_admitted else job.state.value,

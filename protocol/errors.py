@@ -61,6 +61,7 @@ class RejectionReason(Enum):
     QUEUE_FULL = Reason("queue_full", "the bounded pool is full", True)
 
     UNKNOWN_REQUEST = Reason("unknown_request", "this node knows no such request", True)
+    NOT_KEPT = Reason("not_kept", "this node has no such record, or not any more", True)
 
     # rounds
     CLOCK_OFF = Reason("clock_off", "the clock is too far from the chain head or the peers", True)

@@ -25,6 +25,7 @@ from protocol.effects import (
     StartProving,
     StopProving,
 )
+from protocol.eip712 import digest as digest_of
 from protocol.errors import LocalProtocolError, Rejection, RejectionReason
 from protocol.job import new_job
 from protocol.job import step as step_job
@@ -328,9 +329,11 @@ class Jobs:
         if self._seen.get(request_id) == sight:
             return []
         self._seen[request_id] = sight
+        owner = state.owners[request_id].body
         document = document_of(
             job,
-            state.owners[request_id].body,
+            owner,
+            Hash(digest_of(self._domain, owner)),
             state.placed.get(request_id),
             ending,
             state.verdicts.get(request_id, ""),

@@ -235,13 +235,14 @@ def market_of(ledger: Ledger, class_id: Hash, params: ProtocolParams) -> ClassMa
     return ClassMarket(epoch, rule, price, price, recent, {}, 0, 0, 0, 0, 0)
 
 
-def bid_fee(slots: int, price: Wei, max_fee: Wei, params: ProtocolParams) -> Wei:
-    """What a request for so many slots pays for being admitted, at this reference price.
+def bid_fee_of(slots: int, price: Wei, bid_fee_bps: int) -> Wei:
+    """What being admitted costs for so many slots at this reference price: at least 1 wei each."""
+    return Wei(max(slots, -(-slots * price * bid_fee_bps // 10_000)))
 
-    At least 1 wei a slot; never more than the request's maximum fee.
-    """
-    due = max(slots, -(-slots * price * params.bid_fee_bps // 10_000))
-    return Wei(min(due, max_fee))
+
+def bid_fee(slots: int, price: Wei, max_fee: Wei, params: ProtocolParams) -> Wei:
+    """What a request pays for being admitted, never more than its maximum fee."""
+    return Wei(min(bid_fee_of(slots, price, params.bid_fee_bps), max_fee))
 
 
 def admissible(

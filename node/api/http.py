@@ -24,9 +24,15 @@ NEWEST: Final = 10**12 - 1
 
 _STATUS: Final = {
     RejectionReason.UNKNOWN_REQUEST: 404,
+    RejectionReason.UNKNOWN_CLASS: 404,
+    RejectionReason.NOT_KEPT: 404,
     RejectionReason.FRAME_TOO_LARGE: 413,
     RejectionReason.QUEUE_FULL: 429,
     RejectionReason.PROVER_UNREACHABLE: 424,
+}
+_UNKNOWN: Final = {
+    "request": RejectionReason.UNKNOWN_REQUEST,
+    "class": RejectionReason.UNKNOWN_CLASS,
 }
 
 
@@ -108,16 +114,16 @@ class _Api:
         return _found(await self._node.proof(_id(request)))
 
     async def round(self, request: Request) -> Response:
-        return _found(await self._node.round(_path_number(request, "number")))
+        return _found(await self._node.round(_path_number(request, "number")), "round")
 
     async def table(self, request: Request) -> Response:
-        return _found(await self._node.table(_path_number(request, "epoch")))
+        return _found(await self._node.table(_path_number(request, "epoch")), "table")
 
     async def market(self, request: Request) -> Response:
-        return _found(self._node.market(_id(request)))
+        return _found(self._node.market(_id(request)), "class")
 
     async def standing(self, request: Request) -> Response:
-        return _found(self._node.standing(_hex(request.path_params["id"], 20)))
+        return _found(self._node.standing(_hex(request.path_params["id"], 20)), "operator")
 
     async def clearings(self, request: Request) -> Response:
         asked = request.query_params.get("class_id")
@@ -134,9 +140,9 @@ class _Api:
         return JSONResponse({"receipts": rows, "next": _next(rows, limit)})
 
 
-def _found(document: dict[str, object] | None) -> Response:
+def _found(document: dict[str, object] | None, what: str = "request") -> Response:
     if document is None:
-        raise Rejection(RejectionReason.UNKNOWN_REQUEST)
+        raise Rejection(_UNKNOWN.get(what, RejectionReason.NOT_KEPT), f"no such {what}")
     return JSONResponse(document)
 
 

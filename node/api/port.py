@@ -50,7 +50,7 @@ class NodePort(Protocol):
         ...
 
     async def request(self, request_id: bytes, version: int, wait_ms: int) -> Json | None:
-        """The request document once its version is above the given one or the wait is over."""
+        """The document of a request, or of a bid's, newer than `version` or once the wait ends."""
         ...
 
     async def deliver(self, request_id: bytes, segment: int, operator: bytes, box: bytes) -> None:

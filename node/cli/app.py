@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from node.cli import auction, jobs, keys, start, status, submit, verify
+from node.cli import auction, explain, jobs, keys, market, start, status, submit, verify
 from node.cli.output import complain
 from node.errors import ExitCode, NodeError
 
@@ -28,6 +28,9 @@ program.command("submit")(submit.submit)
 program.command("jobs")(jobs.jobs)
 program.command("job")(jobs.job)
 program.command("verify")(verify.verify)
+program.command("market")(market.market)
+program.command("quote")(market.quote)
+program.command("explain")(explain.explain)
 
 
 def run(arguments: Sequence[str]) -> int:

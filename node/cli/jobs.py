@@ -104,7 +104,10 @@ def _show(document: Json) -> None:
     from node.client.api import as_documented  # noqa: PLC0415
 
     with as_documented():
-        console.print(job_table(document))
+        if document.get("segments"):
+            console.print(job_table(document))
+        else:
+            say(f"{document['request_id']}  {document['state']}")
         result = document.get("result")
         if result:
             say(

@@ -104,7 +104,8 @@ def job_table(document: Json) -> Table:
 def _verdict(document: Json) -> str:
     result = document.get("result") or {}
     if document["state"] != "settled":
-        return f"refunded: {document.get('reason') or 'no reason given'}; nothing was charged"
+        reason = document.get("reason") or "no reason given"
+        return f"refunded: {reason}; charged {amount(result.get('fee', 0))}, the bid fee"
     matches = "is" if document["root_matches"] else "IS NOT"
     return (
         f"settled in transaction {result['settle_tx']} ({result['gas_used']} gas), fee"

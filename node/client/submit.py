@@ -65,7 +65,7 @@ def prepare(order: Order, key: SessionKey, node: Json) -> Prepared:
     Raises:
         InputError: the program is unknown there.
     """
-    program = _program(order.program, node)
+    program = program_named(order.program, node)
     work = plan(order.accounts, secrets.token_bytes(SEED_BYTES))
     domain = Domain(int(node["chain_id"]), Address(_bytes(node["registry"])))
     now_ms = time.time_ns() // 1_000_000
@@ -202,7 +202,8 @@ def _assignment(row: Json) -> _Assignment:
     return int(row["segment"]), str(row["operator"]), int(row["attempt"]), int(row["round"] or 0)
 
 
-def _program(name: str, node: Json) -> Json:
+def program_named(name: str, node: Json) -> Json:
+    """A program of `GET /v1/node` by name or id; raises InputError."""
     for program in node["programs"]:
         if name in (program["name"], program["program_id"]):
             return dict(program)
