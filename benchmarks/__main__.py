@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from benchmarks import assignment, clearing, idle, micro, path, welfare
+from benchmarks import assignment, clearing, convergence, idle, micro, path, welfare
 from benchmarks.report import render
 from devnet.errors import DevnetError
 from devnet.signals import run_until_signal
@@ -27,6 +27,7 @@ MEASURES: Final[dict[str, _Measure]] = {
     "assignment": assignment.measure,
     "clearing": clearing.measure,
     "welfare": welfare.measure,
+    "convergence": convergence.measure,
 }
 EXIT_FAILED: Final = 3
 EXIT_STOPPED: Final = 130

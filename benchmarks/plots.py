@@ -84,8 +84,11 @@ def curves(
     series: Sequence[tuple[str, str, Sequence[tuple[float, float]]]],
     *,
     logarithmic: bool = False,
+    straight: bool = False,
 ) -> None:
-    """Draw named curves (name, line style, points) over a logarithmic x axis; the same each time.
+    """Draw named curves (name, line style, points); the same each time.
+
+    The x axis is logarithmic unless `straight`, the y axis if `logarithmic`.
 
     `labels` are the title and those of both axes.
     """
@@ -102,7 +105,9 @@ def curves(
         colour = COLOURS[place // len(styles) % len(COLOURS)]
         xs, ys = zip(*points, strict=True)
         axes.plot(xs, ys, style, color=colour, label=name, markersize=5)
-    axes.set(title=labels[0], xlabel=labels[1], ylabel=labels[2], xscale="log")
+    axes.set(title=labels[0], xlabel=labels[1], ylabel=labels[2])
+    if not straight:
+        axes.set_xscale("log")
     if logarithmic:
         axes.set_yscale("log")
     axes.grid(color="#dddddd")

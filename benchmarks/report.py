@@ -44,6 +44,7 @@ def render() -> None:
         ("micro", _micro),
         ("clearing", _clearing),
         ("welfare", _welfare),
+        ("convergence", _convergence),
     ):
         found = saved(name)
         if found is not None:
@@ -53,7 +54,7 @@ def render() -> None:
 
 def _machine() -> list[str]:
     rows = []
-    for name in ("path", "assignment", "idle", "micro", "clearing", "welfare"):
+    for name in ("path", "assignment", "idle", "micro", "clearing", "welfare", "convergence"):
         found = saved(name)
         if found is not None:
             place = found["machine"]
@@ -331,6 +332,14 @@ def _clearing(found: Json) -> list[str]:
     ]
 
 
+_AUCTIONS: Final = {
+    "thin": "posted price",
+    "thick": "trade reduction",
+    "first": "first price",
+    "second": "second price",
+}
+
+
 def _welfare(found: Json) -> list[str]:
     cells = found["cells"]
     counts = sorted({cell["sellers"] for cell in cells})
@@ -343,17 +352,27 @@ def _welfare(found: Json) -> list[str]:
         )
         for number in buyers
     ]
+    beside = [
+        (number, *(f"{at[number, few][name]:.2f}" for few in (4, 10) for name in _AUCTIONS))
+        for number in buyers
+    ]
+    names = [f"{name}, {few} sellers" for few in (4, 10) for name in _AUCTIONS.values()]
     series = [
         (
-            f"{'posted price' if rule == 'thin' else 'trade reduction'}, {few} sellers",
+            f"{_AUCTIONS[auction]}, {few} sellers",
             style,
-            [(number, at[number, few][rule]) for number in buyers],
+            [(number, at[number, few][auction]) for number in buyers],
         )
-        for few in counts[::2]
-        for rule, style in (("thin", ":x"), ("thick", "-o"))
+        for few in (4, 10)
+        for auction, style in zip(_AUCTIONS, (":x", "-o", "--", "-."), strict=True)
     ]
     title = "Welfare as a share of the fractional optimum"
     curves(IMAGES / "welfare.svg", (title, "buyers", "share"), series)
+    deficits = [
+        cell["deficit"]
+        for cell in cells
+        if "deficit" in cell and cell["buyers"] >= found["min_buyers"]
+    ]
     return [
         "## Welfare of the two rules",
         "",
@@ -365,7 +384,47 @@ def _welfare(found: Json) -> list[str]:
         "",
         *_table(("buyers", *(f"{few} sellers" for few in counts)), rows),
         "",
+        (
+            "Beside them two auctions that the network does not use (`benchmarks/baselines.py`)."
+            " First price: pay as bid; all buyers shade their fees and all sellers raise their asks"
+            " by the factors to which best answers of those tried lead. Second price: the"
+            " best bid left out sets each side's price, everybody bids the truth, and whatever is"
+            " worth something is traded; sellers then get more than buyers pay, by"
+            f" {100 * min(deficits):.0f} to {100 * max(deficits):.0f} % of the optimum from"
+            f" {found['min_buyers']} buyers on, which somebody would have to cover."
+        ),
+        "",
+        *_table(("buyers", *names), beside),
+        "",
         "![Welfare by rule and market size](img/welfare.svg)",
+        "",
+    ]
+
+
+def _convergence(found: Json) -> list[str]:
+    series = []
+    rows = []
+    for rule, part in found["rules"].items():
+        for name, style, key in (("reference price", "-", "prices"), ("balance", ":", "balancing")):
+            points = [(number + 1, value / 1e6) for number, value in enumerate(part[key])]
+            series.append((f"{name}, {rule} market", style, points))
+        ways = [part[key] for key in ("rounds_up", "rounds_down")]
+        rows.append((rule, *("not reached" if way is None else way for way in ways)))
+    title = "Reference price while demand triples and falls back"
+    curves(IMAGES / "convergence.svg", (title, "round", "price of a slot"), series, straight=True)
+    return [
+        "## Convergence of the reference price",
+        "",
+        (
+            f"At round {found['shock']} three times as many requests come for three times the"
+            f" fee, at round {found['calm']} as few as before. Rounds until the price is within"
+            f" {100 * found['close']:.0f} % of what balances demand and supply on average; an epoch"
+            f" of {found['epoch_rounds']} rounds may move it by a factor of eight."
+        ),
+        "",
+        *_table(("rule", "rounds up", "rounds down"), rows),
+        "",
+        "![The reference price follows demand](img/convergence.svg)",
         "",
     ]
 

@@ -2,6 +2,7 @@
 
 Markets are drawn at random: requests of 1 to 9 slots, values and costs lognormal. The posted price
 follows the controller of the thin market over the rounds before, which know nothing of this one.
+Beside the two rules stand two auctions that the network does not use (`benchmarks/baselines.py`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,8 @@ from typing import TYPE_CHECKING, Final
 import trio
 from eth_hash.auto import keccak
 
+from benchmarks.baselines import first_price, second_price, settled_shading
 from benchmarks.records import load, save
-from protocol.auction import Buyer, MarketInput, Seller
-from protocol.auction import clear_thin as clear_posted
 from protocol.clearing import (
     FULL_QUALITY,
     MIN_BUYERS,
@@ -25,9 +25,9 @@ from protocol.clearing import (
     Offer,
     Verdict,
     clear_thick,
+    clear_thin,
 )
-from protocol.clearing import clear_thin as clear_at
-from protocol.types import Address, Hash, Wei
+from protocol.pricing import after_thin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 BUYERS: Final = (3, 5, 8, 10, 12, 16, 20, 30, 50, 100, 200)
 SELLERS: Final = (2, 3, 4, 6, 10, 25)
+BESIDE: Final = (4, 10)
+"""Numbers of sellers for which the auctions that are not used are measured, too."""
 WARM_UP: Final = 50
 ROUNDS: Final = 200
 _SIZES: Final = (1, 2, 2, 3, 4, 5, 9)
@@ -53,8 +55,8 @@ async def measure(say: Callable[[str], None], *, quick: bool) -> None:
     for sellers in SELLERS:
         for buyers in BUYERS:
             compare = partial(_compared, buyers, sellers, rounds)
-            thin, thick = await trio.to_thread.run_sync(compare, abandon_on_cancel=True)
-            cells.append({"buyers": buyers, "sellers": sellers, "thin": thin, "thick": thick})
+            found = await trio.to_thread.run_sync(compare, abandon_on_cancel=True)
+            cells.append({"buyers": buyers, "sellers": sellers, **found})
         say(f"welfare at {sellers} sellers")
     save(
         "welfare",
@@ -68,19 +70,31 @@ async def measure(say: Callable[[str], None], *, quick: bool) -> None:
     )
 
 
-def _compared(buyers: int, sellers: int, rounds: int) -> tuple[float, float]:
-    """Shares of the optimum that the posted price and trade reduction reach, over all rounds."""
+def _compared(buyers: int, sellers: int, rounds: int) -> Json:
+    """Shares of the optimum that each auction reaches, over all rounds."""
     chance = random.Random(buyers * 1_000 + sellers)
-    price, worth, thin, thick = _VALUE, 0.0, 0, 0
-    for number in range(rounds):
-        market = _draw(chance, buyers, sellers)
+    price, worth, deficit = _VALUE, 0.0, 0
+    beside = sellers in BESIDE
+    reached = dict.fromkeys(
+        ("thin", "thick", "first", "second") if beside else ("thin", "thick"), 0
+    )
+    drawn = [_draw(chance, buyers, sellers) for _ in range(rounds)]
+    shading = settled_shading(drawn[:WARM_UP]) if beside else (0.0, 0.0)
+    for number, market in enumerate(drawn):
         beacon = keccak(number.to_bytes(8, "big"))
         if number >= WARM_UP:
             worth += _optimum(*market)
-            thin += _welfare(market, clear_at(*market, beacon, price))
-            thick += _welfare(market, clear_thick(*market, beacon))
-        price = _next_price(market, beacon, price)
-    return round(thin / worth, 3), round(thick / worth, 3)
+            reached["thin"] += _welfare(market, clear_thin(*market, beacon, price))
+            reached["thick"] += _welfare(market, clear_thick(*market, beacon))
+        if number >= WARM_UP and beside:
+            reached["first"] += first_price(market, shading).welfare
+            second = second_price(market)
+            reached["second"] += second.welfare
+            deficit += max(0, -second.surplus)
+        price = _next_price(market, price)
+    shares = {name: round(part / worth, 3) for name, part in reached.items()}
+    more = {"deficit": round(deficit / worth, 3), "shading": [round(part, 2) for part in shading]}
+    return shares | more if beside else shares
 
 
 def _draw(chance: random.Random, buyers: int, sellers: int) -> Drawn:
@@ -132,13 +146,12 @@ def _welfare(market: Drawn, cleared: Cleared) -> int:
     return worth - sum(offer.ask * slots for offer, slots in sold)
 
 
-def _next_price(market: Drawn, beacon: bytes, price: int) -> int:
+def _next_price(market: Drawn, price: int) -> int:
+    """The controller's answer to this market; both sides are there."""
     lots, offers = market
-    given = MarketInput(
-        Hash(bytes(32)),
-        Wei(price),
-        Hash(beacon),
-        tuple(Buyer(Hash(keccak(lot.id)), lot.slots, Wei(lot.max_fee), ()) for lot in lots),
-        tuple(Seller(Address(keccak(o.id)[:20]), o.slots, Wei(o.ask), o.quality) for o in offers),
+    room = sum(offer.slots for offer in offers)
+    demanded = sum(
+        lot.slots for lot in lots if lot.max_fee >= lot.slots * price and lot.slots <= room
     )
-    return clear_posted(given).next_price
+    offered = sum(offer.slots for offer in offers if offer.ask <= price)
+    return after_thin(price, demanded, offered)

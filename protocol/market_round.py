@@ -139,8 +139,8 @@ class MarketRound:
         sizes = [seller.slots for seller in market.sellers]
         self.markets[market.class_id] = replace(
             about,
-            price=_clamped(result.next_price, about.anchor),
-            recent=_recent(market, result),
+            price=clamped(result.next_price, about.anchor),
+            recent=recent_prices(market, result),
             clearings=about.clearings + 1,
             buyers=about.buyers + sum(not buyer.allowlist for buyer in market.buyers),
             sellers=about.sellers + len(sizes),
@@ -180,13 +180,13 @@ def _buyer(entry: OpenRequest, slots: int) -> Buyer:
     )
 
 
-def _clamped(price: Wei, anchor: Wei) -> Wei:
+def clamped(price: Wei, anchor: Wei) -> Wei:
     """A reference price within an epoch that began with `anchor`."""
     low, high = max(anchor // EPOCH_PRICE_FACTOR, 1), anchor * EPOCH_PRICE_FACTOR
     return Wei(min(max(price, low), high, MAX_AMOUNT))
 
 
-def _recent(market: MarketInput, result: MarketResult) -> tuple[Wei, ...]:
+def recent_prices(market: MarketInput, result: MarketResult) -> tuple[Wei, ...]:
     """Whole wei of the last thick prices, with this one."""
     if market.rule is not Rule.THICK or result.price is None:
         return market.recent
