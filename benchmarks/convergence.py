@@ -38,7 +38,7 @@ SMOOTH: Final = 10
 """Rounds over which the balancing price is averaged: one round's demand jumps."""
 _VALUE, _COST = 1_000_000, 500_000
 _SIZES: Final = (2, 2, 3, 4, 5)
-_BUYERS: Final = {Rule.THIN: 8, Rule.THICK: 24}
+_BUYERS: Final = {Rule.THIN: 12, Rule.THICK: 24}
 
 
 async def measure(say: Callable[[str], None], *, quick: bool) -> None:

@@ -99,7 +99,7 @@ def curves(
     mpl.rcParams.update({"svg.hashsalt": path.name, "svg.fonttype": "none"})
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    figure, axes = plt.subplots(figsize=(7.6, 3.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7.6, 4.2), layout="constrained")
     styles = list(dict.fromkeys(style for _, style, _ in series))
     for place, (name, style, points) in enumerate(series):
         colour = COLOURS[place // len(styles) % len(COLOURS)]
@@ -111,7 +111,7 @@ def curves(
     if logarithmic:
         axes.set_yscale("log")
     axes.grid(color="#dddddd")
-    axes.legend(fontsize="small", ncols=len(styles))
+    figure.legend(loc="outside lower center", fontsize="small", ncols=max(2, len(styles)))
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

@@ -363,8 +363,8 @@ def _welfare(found: Json) -> list[str]:
             style,
             [(number, at[number, few][auction]) for number in buyers],
         )
-        for few in (4, 10)
-        for auction, style in zip(_AUCTIONS, (":x", "-o", "--", "-."), strict=True)
+        for auction in _AUCTIONS
+        for few, style in ((4, ":x"), (10, "-o"))
     ]
     title = "Welfare as a share of the fractional optimum"
     curves(IMAGES / "welfare.svg", (title, "buyers", "share"), series)
@@ -405,7 +405,7 @@ def _convergence(found: Json) -> list[str]:
     series = []
     rows = []
     for rule, part in found["rules"].items():
-        for name, style, key in (("reference price", "-", "prices"), ("balance", ":", "balancing")):
+        for name, style, key in (("reference price", "-", "prices"), ("balance", "-", "balancing")):
             points = [(number + 1, value / 1e6) for number, value in enumerate(part[key])]
             series.append((f"{name}, {rule} market", style, points))
         ways = [part[key] for key in ("rounds_up", "rounds_down")]
