@@ -165,6 +165,17 @@ class WorkerPool:
             BackendError: QUEUE_FULL at once when too many wait; TIMED_OUT; OUT_OF_MEMORY;
                 WORKER_LOST when the job lost its worker in every attempt; ENGINE_CLOSED.
         """
+        try:
+            # Who finds a worker free does not wait, not even for its turn in the event loop.
+            self._slots.acquire_nowait()
+        except trio.WouldBlock:
+            await self._wait_for_slot()
+        try:
+            return await self._attempt(job, on_answer)
+        finally:
+            self._slots.release()
+
+    async def _wait_for_slot(self) -> None:
         if self._waiting >= self._config.queue_limit:
             raise BackendError(BackendFault.QUEUE_FULL)
         self._waiting += 1
@@ -172,10 +183,6 @@ class WorkerPool:
             await self._slots.acquire()
         finally:
             self._waiting -= 1
-        try:
-            return await self._attempt(job, on_answer)
-        finally:
-            self._slots.release()
 
     async def _attempt(self, job: wire.Job, on_answer: AnswerListener) -> wire.FinalAnswer:
         ending = None

@@ -25,6 +25,7 @@ from protocol.job_inputs import (
     InputHeld,
     ResultChecked,
     ResultSeen,
+    Returned,
     Ticked,
     UnavailableSeen,
 )
@@ -171,15 +172,24 @@ class Net:
                 found[outcome_id(outcome)] = outcome
                 votes[outcome_id(outcome)] = votes.get(outcome_id(outcome), 0) + 1
         decided = [found[key] for key, count in votes.items() if count >= QUORUM]
-        done = self.world.decide(outcomes=decided)
+        done = self.world.decide(asks=self.world.asks(), outcomes=decided)
         if done.closed:
             self.status = done.closed[0].status
+        award = None if done.closed else self.world.award(BODY)
         for me in OPERATORS:
             if done.closed:
                 self.feed(me, Closed(self.status))
-            elif done.reassigned:
-                self.feed(me, Awarded(self.world.award(BODY)))
-        if done.reassigned and not done.closed:
+                continue
+            if done.returned:
+                self.feed(me, Returned())
+                self.done[me] = set()
+            if award is not None and (done.reassigned or done.awarded):
+                self.feed(me, Awarded(award))
+            if done.awarded:
+                for statements in self.held[me].values():
+                    for statement in sorted(statements, key=repr):
+                        self.feed(me, statement)
+        if award is not None and (done.reassigned or done.awarded):
             self.deliver_inputs()
 
     def run(self):
