@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    Series = tuple[str, str, Sequence[tuple[float, float]]]
+    """Name, line style, points."""
+
 COLOURS: Final = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#999999")
 _WIDTH: Final = 760
 _LEFT: Final = 130
 _RIGHT: Final = 20
 _STYLE: Final = 'font-family="sans-serif" font-size="12"'
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One plot of several that share a legend: all name the same curves in the same order."""
+
+    name: str
+    series: Sequence[Series]
+    band: tuple[str, Sequence[tuple[float, float, float]]] | None = None
+    """A name, and for each x the lowest and the highest y of a shaded area."""
 
 
 def stacked_bars(title: str, bars: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> str:
@@ -79,18 +93,11 @@ def shares(title: str, series: Sequence[tuple[str, Sequence[float], float]]) -> 
 
 
 def curves(
-    path: Path,
-    labels: tuple[str, str, str],
-    series: Sequence[tuple[str, str, Sequence[tuple[float, float]]]],
-    *,
-    logarithmic: bool = False,
-    straight: bool = False,
+    path: Path, labels: tuple[str, str, str], panels: Sequence[Panel], *, scales: tuple[str, str]
 ) -> None:
-    """Draw named curves (name, line style, points); the same each time.
+    """Draw panels side by side with one legend; the same each time.
 
-    The x axis is logarithmic unless `straight`, the y axis if `logarithmic`.
-
-    `labels` are the title and those of both axes.
+    `labels` are the title and those of both axes, `scales` matplotlib's names of theirs.
     """
     # A second of imports that the rest does without.
     import matplotlib as mpl  # noqa: PLC0415
@@ -99,19 +106,23 @@ def curves(
     mpl.rcParams.update({"svg.hashsalt": path.name, "svg.fonttype": "none"})
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
-    figure, axes = plt.subplots(figsize=(7.6, 4.2), layout="constrained")
-    styles = list(dict.fromkeys(style for _, style, _ in series))
-    for place, (name, style, points) in enumerate(series):
-        colour = COLOURS[place // len(styles) % len(COLOURS)]
-        xs, ys = zip(*points, strict=True)
-        axes.plot(xs, ys, style, color=colour, label=name, markersize=5)
-    axes.set(title=labels[0], xlabel=labels[1], ylabel=labels[2])
-    if not straight:
-        axes.set_xscale("log")
-    if logarithmic:
-        axes.set_yscale("log")
-    axes.grid(color="#dddddd")
-    figure.legend(loc="outside lower center", fontsize="small", ncols=max(2, len(styles)))
+    figure, grid = plt.subplots(
+        ncols=len(panels), figsize=(7.6, 4.2), layout="constrained", sharey=True, squeeze=False
+    )
+    for axes, panel in zip(grid[0], panels, strict=True):
+        if panel.band is not None:
+            xs, lows, highs = zip(*panel.band[1], strict=True)
+            axes.fill_between(xs, lows, highs, color="#dddddd", label=panel.band[0])
+        for colour, (name, style, points) in zip(COLOURS, panel.series, strict=False):
+            xs, ys = zip(*points, strict=True)
+            axes.plot(xs, ys, style, color=colour, label=name, markersize=5)
+        axes.set(title=panel.name, xlabel=labels[1], xscale=scales[0], yscale=scales[1])
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.grid(color="#eeeeee")
+    grid[0][0].set_ylabel(labels[2])
+    figure.suptitle(labels[0])
+    shown, names = grid[0][0].get_legend_handles_labels()
+    figure.legend(shown, names, loc="outside lower center", fontsize="small", ncols=len(names))
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.plots import curves, shares, stacked_bars
+from benchmarks.plots import Panel, curves, shares, stacked_bars
 from benchmarks.records import ROOT, saved
 
 if TYPE_CHECKING:
@@ -311,10 +311,15 @@ def _clearing(found: Json) -> list[str]:
         IMAGES / "clearing.svg",
         ("Clearing a thick market", "bids", "ms"),
         [
-            (name, "-o", [(size, part[key]["median"]) for size, part in sizes.items()])
-            for name, key in (("clearing", "clear_ms"), ("sorting the buyers", "sort_ms"))
+            Panel(
+                "",
+                [
+                    (name, "-o", [(size, part[key]["median"]) for size, part in sizes.items()])
+                    for name, key in (("clearing", "clear_ms"), ("sorting the buyers", "sort_ms"))
+                ],
+            )
         ],
-        logarithmic=True,
+        scales=("log", "log"),
     )
     head = ("bids", "sorting, ms", "clearing, ms", "ratio", "target", "command, file to output")
     return [
@@ -333,11 +338,13 @@ def _clearing(found: Json) -> list[str]:
 
 
 _AUCTIONS: Final = {
-    "thin": "posted price",
-    "thick": "trade reduction",
-    "first": "first price",
-    "second": "second price",
+    "thin": ("posted price", "-x"),
+    "thick": ("trade reduction", "-o"),
+    "first": ("first price", "--^"),
+    "second": ("second price", "--s"),
 }
+_BESIDE: Final = (4, 10)
+"""Numbers of sellers for which all auctions are shown."""
 
 
 def _welfare(found: Json) -> list[str]:
@@ -353,80 +360,150 @@ def _welfare(found: Json) -> list[str]:
         for number in buyers
     ]
     beside = [
-        (number, *(f"{at[number, few][name]:.2f}" for few in (4, 10) for name in _AUCTIONS))
+        (number, *(f"{at[number, few][key]:.2f}" for few in _BESIDE for key in _AUCTIONS))
         for number in buyers
     ]
-    names = [f"{name}, {few} sellers" for few in (4, 10) for name in _AUCTIONS.values()]
-    series = [
-        (
-            f"{_AUCTIONS[auction]}, {few} sellers",
-            style,
-            [(number, at[number, few][auction]) for number in buyers],
+    names = [f"{name}, {few} sellers" for few in _BESIDE for name, _ in _AUCTIONS.values()]
+    panels = [
+        Panel(
+            f"{few} sellers",
+            [
+                (name, style, [(number, at[number, few][key]) for number in buyers])
+                for key, (name, style) in _AUCTIONS.items()
+            ],
         )
-        for auction in _AUCTIONS
-        for few, style in ((4, ":x"), (10, "-o"))
+        for few in _BESIDE
     ]
     title = "Welfare as a share of the fractional optimum"
-    curves(IMAGES / "welfare.svg", (title, "buyers", "share"), series)
-    deficits = [
-        cell["deficit"]
-        for cell in cells
-        if "deficit" in cell and cell["buyers"] >= found["min_buyers"]
-    ]
+    curves(IMAGES / "welfare.svg", (title, "buyers", "share"), panels, scales=("log", "linear"))
+    least, most = found["min_buyers"], found["min_sellers"]
+    ours = [(_in_use(cell, found), cell) for cell in cells]
+    behind = {key: sum(cell[key] > mine for mine, cell in ours) for key in ("first", "second")}
+    gaps = {key: max(cell[key] - mine for mine, cell in ours) for key in ("first", "second")}
     return [
         "## Welfare of the two rules",
         "",
         (
             f"Share of the fractional optimum over {found['rounds']} random markets each: posted"
             " price / trade reduction. The posted price follows its controller. A market with"
-            f" {found['min_buyers']} buyers and {found['min_sellers']} sellers is thick."
+            f" {least} buyers and {most} sellers is thick."
         ),
         "",
         *_table(("buyers", *(f"{few} sellers" for few in counts)), rows),
         "",
         (
             "Beside them two auctions that the network does not use (`benchmarks/baselines.py`)."
-            " First price: pay as bid; all buyers shade their fees and all sellers raise their asks"
-            " by the factors to which best answers of those tried lead. Second price: the"
-            " best bid left out sets each side's price, everybody bids the truth, and whatever is"
-            " worth something is traded; sellers then get more than buyers pay, by"
-            f" {100 * min(deficits):.0f} to {100 * max(deficits):.0f} % of the optimum from"
-            f" {found['min_buyers']} buyers on, which somebody would have to cover."
+            " *First price*: buyers pay what they bid, sellers get what they ask; buyers are served"
+            " by fee per slot from the cheapest asks left, all their slots or none. Not truthful:"
+            " each bidder shades by the step of 5 % that would have gained it most per slot over"
+            " the latest 50 rounds. The treasury keeps the difference. *Second price*: all slots"
+            " that cost at most the posted price, which is the reserve, are offered at cost; buyers"
+            " are served by fee per slot until one does not fit, and all pay what that one bid per"
+            " slot, at least the reserve; sellers get the same, so that the budget is balanced."
+            " Truthful for buyers. Not for sellers: the cheapest are filled first at a price that"
+            " all get, and one with many slots raises it by holding some back. That they are honest"
+            " all the same is assumed, in favour of this auction."
         ),
         "",
         *_table(("buyers", *names), beside),
+        "",
+        (
+            f"Of all {len(cells)} sizes, first price is ahead of the rule that the network would"
+            f" use in {behind['first']}, by at most {gaps['first']:.2f}; second price in"
+            f" {behind['second']}, by at most {gaps['second']:.2f}. That is what it costs that the"
+            " truth is the best bid of a round on both sides: first price rests on bidders who"
+            " guess well, second price on sellers' honesty."
+        ),
         "",
         "![Welfare by rule and market size](img/welfare.svg)",
         "",
     ]
 
 
+def _in_use(cell: Json, found: Json) -> float:
+    """Share that the rule for a market of this size reaches."""
+    few = cell["buyers"] < found["min_buyers"] or cell["sellers"] < found["min_sellers"]
+    share: float = cell["thin" if few else "thick"]
+    return share
+
+
 def _convergence(found: Json) -> list[str]:
-    series = []
-    rows = []
+    length = found["phase_rounds"]
+    panels, rows = [], []
     for rule, part in found["rules"].items():
-        for name, style, key in (("reference price", "-", "prices"), ("balance", "-", "balancing")):
-            points = [(number + 1, value / 1e6) for number, value in enumerate(part[key])]
-            series.append((f"{name}, {rule} market", style, points))
-        ways = [part[key] for key in ("rounds_up", "rounds_down")]
-        rows.append((rule, *("not reached" if way is None else way for way in ways)))
-    title = "Reference price while demand triples and falls back"
-    curves(IMAGES / "convergence.svg", (title, "round", "price of a slot"), series, straight=True)
+        band = [
+            (number, *(value / 1e6 for value in phase["band"]))
+            for place, phase in enumerate(part["phases"])
+            for number in (place * length, (place + 1) * length)
+        ]
+        points = [(number, value / 1e6) for number, value in enumerate(part["prices"])]
+        heading = f"{rule}: {part['buyers']} buyers, {part['sellers']} sellers"
+        label = "clearing price, 10th to 90th percentile of a phase"
+        panels.append(Panel(heading, [("reference price", "-", points)], (label, band)))
+        rows += [
+            (
+                rule,
+                phase["name"],
+                *_arrival(phase["to_clearing"], found["runs"]),
+                *_arrival(phase["to_settled"], found["runs"])[:1],
+                _range(phase["settled"]),
+            )
+            for phase in part["phases"][1:]
+        ]
+    settled = {
+        rule: [phase["settled"]["median"] for phase in part["phases"][1:]]
+        for rule, part in found["rules"].items()
+    }
+    span = {rule: f"{min(ratios):.2f} to {max(ratios):.2f}" for rule, ratios in settled.items()}
+    title = "Reference price after shocks of demand, one run"
+    labels = (title, "round", "million wei a slot")
+    curves(IMAGES / "convergence.svg", labels, panels, scales=("linear", "linear"))
+    held = sum(part["clamped"] for part in found["rules"].values())
+    close = f"{100 * found['close']:.0f} %"
+    head = (
+        "rule",
+        "demand changes to",
+        f"rounds until within {close} of the clearing price",
+        "runs that got there",
+        f"rounds within {close} from then on",
+        f"rounds until within {close} of where it settles",
+        "settles at, of the clearing price",
+    )
     return [
         "## Convergence of the reference price",
         "",
         (
-            f"At round {found['shock']} three times as many requests come for three times the"
-            f" fee, at round {found['calm']} as few as before. Rounds until the price is within"
-            f" {100 * found['close']:.0f} % of what balances demand and supply on average; an epoch"
-            f" of {found['epoch_rounds']} rounds may move it by a factor of eight."
+            f"{found['runs']} runs; every {length} rounds demand changes, at once. Sellers stay,"
+            " requests come anew each round, and what is not served does not come back. The"
+            " clearing price of a round is the lowest at which no more slots are wanted than are"
+            f" offered, that of a phase the median of its rounds. Where a price settles is the"
+            f" median of a phase's last {found['late']} rounds. An epoch of"
+            f" {found['epoch_rounds']} rounds holds the price within a factor of"
+            f" {found['epoch_factor']} of where it found it: that bound {held} times. A thin market"
+            " trades at its reference price; a thick one makes a price of its own each round, of"
+            f" which the reference is the median of the last {found['recent_prices']}."
         ),
         "",
-        *_table(("rule", "rounds up", "rounds down"), rows),
+        *_table(head, rows),
+        "",
+        (
+            f"Medians of where it settles: {span['thin']} of the clearing price in the thin market,"
+            f" {span['thick']} in the thick one. Trade reduction lets buyers pay what one without a"
+            " trade bid, with a seller fewer, so that its price is above the one that clears the"
+            " market. Rounds until within a distance say little where a price settles outside of"
+            " it: it then only passes."
+        ),
         "",
         "![The reference price follows demand](img/convergence.svg)",
         "",
     ]
+
+
+def _arrival(part: Json, runs: int) -> tuple[str, str, str]:
+    if "rounds" not in part:
+        return "-", f"0 of {runs}", "-"
+    share = part["stays"]["median"]
+    return _range(part["rounds"]), f"{runs - part['never']} of {runs}", f"{100 * share:.0f} %"
 
 
 def _kinds(found: Json) -> list[tuple[str, Json]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 from eth_hash.auto import keccak
 
-from benchmarks.baselines import first_price, second_price, settled_shading
+from benchmarks.baselines import FirstPrice, second_price
 from benchmarks.records import load, save
 from protocol.clearing import (
     FULL_QUALITY,
@@ -32,23 +32,20 @@ from protocol.pricing import after_thin
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from benchmarks.baselines import Market
     from benchmarks.records import Json
 
 BUYERS: Final = (3, 5, 8, 10, 12, 16, 20, 30, 50, 100, 200)
 SELLERS: Final = (2, 3, 4, 6, 10, 25)
-BESIDE: Final = (4, 10)
-"""Numbers of sellers for which the auctions that are not used are measured, too."""
 WARM_UP: Final = 50
 ROUNDS: Final = 200
 _SIZES: Final = (1, 2, 2, 3, 4, 5, 9)
 _VALUE, _COST = 1_000_000, 700_000
 """Medians in wei of what a slot is worth, and of what it costs."""
 
-Drawn = tuple[list[Lot], list[Offer]]
-
 
 async def measure(say: Callable[[str], None], *, quick: bool) -> None:
-    """Welfare of both rules over market sizes."""
+    """Welfare of each auction over market sizes."""
     busy = load()
     rounds = WARM_UP + (20 if quick else ROUNDS)
     cells: list[Json] = []
@@ -73,31 +70,24 @@ async def measure(say: Callable[[str], None], *, quick: bool) -> None:
 def _compared(buyers: int, sellers: int, rounds: int) -> Json:
     """Shares of the optimum that each auction reaches, over all rounds."""
     chance = random.Random(buyers * 1_000 + sellers)
-    price, worth, deficit = _VALUE, 0.0, 0
-    beside = sellers in BESIDE
-    reached = dict.fromkeys(
-        ("thin", "thick", "first", "second") if beside else ("thin", "thick"), 0
-    )
-    drawn = [_draw(chance, buyers, sellers) for _ in range(rounds)]
-    shading = settled_shading(drawn[:WARM_UP]) if beside else (0.0, 0.0)
-    for number, market in enumerate(drawn):
+    price, worth = _VALUE, 0.0
+    learned = FirstPrice()
+    reached = dict.fromkeys(("thin", "thick", "first", "second"), 0)
+    for number in range(rounds):
+        market = _draw(chance, buyers, sellers)
         beacon = keccak(number.to_bytes(8, "big"))
+        first = learned.welfare(market)
         if number >= WARM_UP:
             worth += _optimum(*market)
             reached["thin"] += _welfare(market, clear_thin(*market, beacon, price))
             reached["thick"] += _welfare(market, clear_thick(*market, beacon))
-        if number >= WARM_UP and beside:
-            reached["first"] += first_price(market, shading).welfare
-            second = second_price(market)
-            reached["second"] += second.welfare
-            deficit += max(0, -second.surplus)
+            reached["first"] += first
+            reached["second"] += second_price(market, price)
         price = _next_price(market, price)
-    shares = {name: round(part / worth, 3) for name, part in reached.items()}
-    more = {"deficit": round(deficit / worth, 3), "shading": [round(part, 2) for part in shading]}
-    return shares | more if beside else shares
+    return {name: round(part / worth, 3) for name, part in reached.items()}
 
 
-def _draw(chance: random.Random, buyers: int, sellers: int) -> Drawn:
+def _draw(chance: random.Random, buyers: int, sellers: int) -> Market:
     """As many slots on offer as are wanted, on average."""
     mean = buyers * sum(_SIZES) / len(_SIZES) / sellers
     lots = []
@@ -135,7 +125,7 @@ def _optimum(lots: list[Lot], offers: list[Offer]) -> float:
     return worth
 
 
-def _welfare(market: Drawn, cleared: Cleared) -> int:
+def _welfare(market: Market, cleared: Cleared) -> int:
     """What the served requests are worth, less what serving them costs."""
     lots, offers = market
     verdicts = cleared.verdicts[0]
@@ -146,7 +136,7 @@ def _welfare(market: Drawn, cleared: Cleared) -> int:
     return worth - sum(offer.ask * slots for offer, slots in sold)
 
 
-def _next_price(market: Drawn, price: int) -> int:
+def _next_price(market: Market, price: int) -> int:
     """The controller's answer to this market; both sides are there."""
     lots, offers = market
     room = sum(offer.slots for offer in offers)
