@@ -35,7 +35,7 @@ from protocol.effects import (
 from protocol.eip712 import Domain
 from protocol.errors import LocalProtocolError, Rejection, RejectionReason
 from protocol.jobs import Jobs
-from protocol.ledger import admissible, genesis, market_of, unserved, wei_of
+from protocol.ledger import admissible, ask_fault, genesis, market_of, unserved, wei_of
 from protocol.messages import (
     AskBid,
     Batches,
@@ -69,6 +69,7 @@ from protocol.types import Address, Epoch, Hash, TimestampMs, Wei
 
 if TYPE_CHECKING:
     from protocol.crypto import Aggregator
+    from protocol.ledger import Ledger
     from protocol.params import ProtocolParams
     from protocol.rounds.context import RoundContext
     from protocol.rounds.state import RoundState
@@ -303,16 +304,33 @@ class Replica:
 
     def _hear_ask(self, envelope: Envelope, body: AskBid) -> None:
         state = self.state
-        if state.round is None or not 0 <= body.round - state.round.round <= 1:
+        bid_id = Hash(identity_of(self.setup.domain, envelope) or b"")
+        if state.round is None or state.ledger is None or bid_id in state.asks:
             return
-        if body.operator != envelope.sender or not self._is_operator(body.operator):
-            return
+        reason = self._ask_refusal(envelope, body, state.ledger, state.round.round)
+        if reason is None:
+            state.asks[bid_id] = SignedAsk(body, envelope.signature)
+        else:
+            self._record("bid_refused", bid=bid_id.hex(), reason=reason.code)
+
+    def _ask_refusal(
+        self, envelope: Envelope, body: AskBid, ledger: Ledger, open_round: int
+    ) -> RejectionReason | None:
+        """Why an ask may not enter this node's pool; that of the round to come is judged then."""
+        if not 0 <= body.round - open_round <= 1:
+            return RejectionReason.STALE
+        if body.operator != envelope.sender:
+            return RejectionReason.WRONG_SENDER
+        if not self._is_operator(body.operator):
+            return RejectionReason.NOT_A_MEMBER
         slot = (body.round, body.class_id, body.operator)
-        for ask in state.asks.values():
-            if (ask.body.round, ask.body.class_id, ask.body.operator) == slot:
-                return
-        bid_id = identity_of(self.setup.domain, envelope)
-        state.asks[Hash(bid_id or b"")] = SignedAsk(body, envelope.signature)
+        others = (ask.body for ask in self.state.asks.values())
+        if any((other.round, other.class_id, other.operator) == slot for other in others):
+            return RejectionReason.SECOND_BID
+        if body.round != ledger.round + 1:
+            return None
+        announced = market_of(ledger, Hash(body.class_id), self.setup.params).announced
+        return ask_fault(body, announced, ledger)
 
     def _keep_asked(self, envelope: Envelope) -> None:
         """Keep what this node asked for, though its pools would refuse it: a Value names it."""

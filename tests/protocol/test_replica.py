@@ -6,7 +6,8 @@ import pytest
 from eth_hash.auto import keccak
 
 from protocol import codec
-from protocol.effects import Broadcast, Effect, Publish
+from protocol.dispatch import JobClass, Tier
+from protocol.effects import Broadcast, Effect, Publish, Record
 from protocol.eip712 import body_digest, digest
 from protocol.inputs import (
     AnyInput,
@@ -19,6 +20,7 @@ from protocol.inputs import (
     Tick,
 )
 from protocol.messages import (
+    AskBid,
     Bodies,
     BuyBid,
     Envelope,
@@ -36,7 +38,7 @@ from tests.sim.run import DOMAIN, make_table
 from tests.sim.world import signed_envelope
 
 VIEW = DEVNET.view_ms
-PROGRAM, CLASS = keccak(b"program"), keccak(b"class")
+PROGRAM, CLASS = keccak(b"program"), JobClass("groth16", Tier.S).class_id
 PRICE = DEVNET.initial_price_wei
 OWNER = address_of("owner")
 
@@ -161,3 +163,55 @@ def test_an_outcome_that_is_none_in_a_reply_is_dropped(body: OutcomeBody) -> Non
     inner = codec.encode(Envelope(Kind.OUTCOME, peer, body, b""))
     alone.hear(Envelope(Kind.BODIES, peer, Bodies((inner,)), b""), VIEW + 10)
     assert not alone.replica.state.archive
+
+
+def ask_of(operator: Address, sender: Address | None = None, **fields: object) -> Envelope:
+    given: dict[str, object] = {
+        "epoch": 1,
+        "round": 1,
+        "class_id": CLASS,
+        "operator": operator,
+        "slots": 4,
+        "price": PRICE.to_bytes(32, "big"),
+        "salt": bytes(32),
+    }
+    body = AskBid(**(given | fields))  # type: ignore[arg-type]
+    signed = body_digest(DOMAIN, Kind.ASK_BID, body)
+    return signed_envelope(sender or operator, Kind.ASK_BID, body, signed)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"round": 9}, "stale"),
+        ({"slots": 0}, "zero_slots"),
+        ({"price": bytes(32)}, "amount_out_of_range"),
+        ({"class_id": keccak(b"class")}, "unknown_class"),
+    ],
+)
+def test_an_ask_that_can_not_trade_is_refused_with_its_reason(
+    fields: dict[str, object], reason: str
+) -> None:
+    node = Alone()
+    held = len(node.replica.state.asks)
+    effects = node.hear(ask_of(node.peers[0], **fields), VIEW)
+    assert refusals(effects) == [reason]
+    assert len(node.replica.state.asks) == held
+
+
+def test_one_ask_per_operator_market_and_round_and_only_its_own() -> None:
+    node = Alone()
+    first, stranger = ask_of(node.peers[0]), address_of("stranger")
+    assert refusals(node.hear(first, VIEW)) == []
+    assert refusals(node.hear(first, VIEW)) == []
+    assert refusals(node.hear(ask_of(node.peers[0], slots=5), VIEW)) == ["second_bid"]
+    assert refusals(node.hear(ask_of(node.peers[1], node.peers[2]), VIEW)) == ["wrong_sender"]
+    assert refusals(node.hear(ask_of(stranger), VIEW)) == ["not_a_member"]
+
+
+def refusals(effects: list[Effect]) -> list[str]:
+    return [
+        str(dict(effect.fields)["reason"])
+        for effect in effects
+        if isinstance(effect, Record) and effect.event == "bid_refused"
+    ]
