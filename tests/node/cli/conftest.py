@@ -88,7 +88,10 @@ class FinishedRequest:
         raise Rejection(RejectionReason.ESCROW_TOO_LOW, "free 0 wei")
 
     async def cancel(self, frame: bytes) -> None:
-        raise Rejection(RejectionReason.UNKNOWN_REQUEST)
+        """The request is taken back if it still waits."""
+        self.frames.append(frame)
+        if self.change.get("state") == "auctioned":
+            self.change |= {"state": "refunded", "reason": "cancelled"}
 
     async def requests(self, after: bytes | None, limit: int) -> list[Json]:
         return [] if after else [self.document()][:limit]

@@ -130,6 +130,45 @@ def test_an_operator_that_is_no_address(submit, text):
     assert (ran.code, ran.complains()) == (ExitCode.BAD_INPUT, True)
 
 
+@pytest.fixture
+def cancel(cli, keys, finished, url):
+    def call(*more, key=None):
+        named = ("--key", key or keys / "session.json", "--password-file", keys.parent / "password")
+        return cli("job", finished.request_id, "cancel", *named, "--node", url, *more)
+
+    return call
+
+
+def test_a_waiting_request_is_taken_back_by_its_owner(cancel, finished):
+    finished.change = {"state": "auctioned", "result": None, "segments": []}
+    ran = cancel("--json")
+    assert ran.code == ExitCode.OK
+    assert json.loads(ran.out)["reason"] == "cancelled"
+    envelope = decode(finished.frames[0])
+    assert envelope.sender == REQUESTER.address
+    signed = digest(DOMAIN, envelope.body)
+    assert CRYPTO.recover(signed, envelope.signature) == REQUESTER.address
+
+
+def test_what_is_over_or_proven_is_not_taken_back(cancel, finished):
+    ran = cancel()
+    assert ran.code == ExitCode.ANSWER_NO
+    assert "not cancelled" in ran.out
+    finished.change = {"state": "proving", "award": {"round": 4}, "result": None}
+    assert cancel().code == ExitCode.ANSWER_NO
+
+
+def test_only_the_owner_cancels(cli, cancel, finished, url):
+    finished.change = {"requester": "0x" + OPERATORS[0].hex()}
+    ran = cancel()
+    assert ran.code == ExitCode.REFUSED
+    assert ran.complains()
+    assert finished.frames == []
+    keyless = cli("job", finished.request_id, "cancel", "--node", url)
+    assert keyless.code == ExitCode.BAD_INPUT
+    assert cli("job", finished.request_id, "forget", "--node", url).code == ExitCode.BAD_INPUT
+
+
 def test_the_wrong_password(submit, keys):
     (keys.parent / "password").write_text("another\n")
     ran = submit()
