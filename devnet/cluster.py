@@ -72,6 +72,8 @@ class ClusterSpec:
     hold: int = 0
     workers: int = 1
     epoch_blocks: int = EPOCH_BLOCKS
+    params: str = PARAMS
+    """Protocol parameters by name."""
     offers: tuple[Offer, ...] = (Offer(),)
     """Of the nodes in turn."""
     probation_wei: int = 0
@@ -329,7 +331,7 @@ async def _register(
 ) -> Deployment:
     say(f"Anvil runs at {anvil.url} with the EigenLayer core and our contracts")
     genesis_ms = time.time_ns() // 1_000_000
-    deployment = deployment_of(network, genesis_ms=genesis_ms, params=PARAMS)
+    deployment = deployment_of(network, genesis_ms=genesis_ms, params=spec.params)
     operators = [one.operator(secrets) for one, secrets in zip(files, keys, strict=True)]
     async with transactions_mined_at_once(anvil.client, BLOCK_TIME_S):
         mined = [*await register_operators(anvil.client, deployment, operators)]

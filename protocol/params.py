@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from eth_hash.auto import keccak
@@ -85,5 +85,8 @@ DEVNET = ProtocolParams(
 )
 """Loopback devnet: short views, Anvil's one-second blocks."""
 
-NETWORKS: Final = {"devnet": DEVNET}
+CROWDED: Final = replace(DEVNET, accept_timeout_ms=20_000, segment_timeout_ms=60_000)
+"""Many provers on one machine: their proofs share its cores, so each takes several times longer."""
+
+NETWORKS: Final = {"devnet": DEVNET, "crowded": CROWDED}
 """Parameters by the name that a deployment file gives."""

@@ -24,8 +24,8 @@ def charged_what_was_told(outcome: MarketOutcome) -> bool:
 
 
 def most_are_settled(outcome: MarketOutcome) -> bool:
-    """Trade reduction leaves somebody out in each round, and the lowest fees buy nothing."""
-    return sum(ended.settled for ended in outcome.requests) >= len(outcome.requests) // 2
+    """Trade reduction leaves somebody out in each round; in the end two at most are not served."""
+    return sum(ended.settled for ended in outcome.requests) >= 12
 
 
 def sizes(outcome: MarketOutcome) -> int:
@@ -58,6 +58,7 @@ SCENARIO = MarketScenario(
     cluster=ClusterSpec(
         nodes=6,
         epoch_blocks=40,
+        params="crowded",
         offers=tuple(Offer(SLOTS, ASK_WEI * (5 + place)) for place in range(6)),
     ),
     must=(
@@ -66,7 +67,7 @@ SCENARIO = MarketScenario(
         ("every settled batch's root stands on chain", lambda o: not o.unsettled_roots),
         ("the chain debited what the requests were told", charged_what_was_told),
         ("every request is over", lambda o: len(o.requests) == 14),
-        ("at least half of the requests are settled with the right claim", most_are_settled),
+        ("at least 12 requests are settled with the right claim", most_are_settled),
         ("requests of at least two sizes are settled", lambda o: sizes(o) >= 2),
         ("no node has ended", lambda o: not o.cluster.ended()),
     ),
