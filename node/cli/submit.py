@@ -14,6 +14,7 @@ from node.cli.output import amount, cell, print_json, progress_console, say, sho
 from node.errors import ExitCode, InputError
 from node.programs.accounts import AccountsError, read_accounts
 from protocol.bounds import MAX_ALLOWLIST
+from protocol.clearing import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,6 +106,9 @@ def _verdict(document: Json) -> str:
     result = document.get("result") or {}
     if document["state"] != "settled":
         reason = document.get("reason") or "no reason given"
+        last = document.get("verdict") or ""
+        if last and last != Verdict.WON.code:
+            reason += f" (its last clearing: {last}; `node explain` has all)"
         return f"refunded: {reason}; charged {amount(result.get('fee', 0))}, the bid fee"
     matches = "is" if document["root_matches"] else "IS NOT"
     return (

@@ -118,6 +118,13 @@ async def test_documents_and_bundles(store):
     assert await store.bundle(b"2") is None
 
 
+async def test_a_bid_leads_to_its_request(store):
+    await store.save_document(b"r", 5, {"state": "requested", "bid_id": "0x0102"})
+    await store.save_document(b"s", 6, {"state": "requested"})
+    assert await store.request_of(b"\x01\x02") == b"r"
+    assert await store.request_of(b"\x01") is None
+
+
 async def test_events(store):
     await store.add_events([(1, "round.decided", {"round": 7})])
     await store.append([b"record"], [(2, "job.settled", {"id": "x"})])
