@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
 
-import msgspec
 import pytest
 from eth_hash.auto import keccak
 from hypothesis import given
-from hypothesis import strategies as st
 
 from protocol import clearing
 from protocol.clearing import (
@@ -25,45 +22,26 @@ from protocol.clearing import (
     clear_thin,
     rule_for,
 )
+from tests.protocol.market_strategies import (
+    POSTED,
+    Bids,
+    Clear,
+    adjusted,
+    density,
+    markets,
+    posted,
+    profitable_lie,
+    repriced,
+    trading_markets,
+)
+from tests.vectors.clearing_vectors import MARKETS, Market
 
-QUALITIES = [10_000, 10_000, 10_000, 9_999, 7_500, 5_000, 1]
-POSTED = 5
-Clear = Callable[[list[Lot], list[Offer], bytes], Cleared]
-
-
-def posted(buyers: list[Lot], sellers: list[Offer], beacon: bytes) -> Cleared:
-    return clear_thin(buyers, sellers, beacon, POSTED)
-
-
-@st.composite
-def markets(
-    draw: st.DrawFn, most: int = 6, *, copies: bool = False
-) -> tuple[list[Lot], list[Offer], bytes]:
-    """Small markets with many ties."""
-    buyers = []
-    for place in range(draw(st.integers(0, most))):
-        times = draw(st.sampled_from([1, 1, 2, 3])) if copies else 1
-        slots = draw(st.integers(1, 5)) * times
-        fee = max(0, slots * draw(st.integers(1, 10)) + draw(st.integers(-1, 1)))
-        buyers.append(Lot(f"b{place}".encode(), slots, fee, times))
-    sellers = [
-        Offer(
-            f"s{place}".encode(),
-            draw(st.integers(1, 6)),
-            draw(st.integers(0, 9)),
-            draw(st.sampled_from(QUALITIES)),
-        )
-        for place in range(draw(st.integers(0, most)))
-    ]
-    return buyers, sellers, bytes([draw(st.integers(0, 50))])
+Trades = tuple[Fraction | None, dict[bytes, int], dict[bytes, tuple[int, int]]]
+"""Price, fees of the served, (slots, payment) of the sellers that prove."""
 
 
 def chance(beacon: bytes, identity: bytes) -> bytes:
     return keccak(beacon + identity)
-
-
-def adjusted(offer: Offer) -> Fraction:
-    return Fraction(offer.ask * 10_000, offer.quality)
 
 
 def fill_slot_by_slot(
@@ -81,26 +59,24 @@ def fill_slot_by_slot(
     return {operator: before[operator] - free[operator] for operator in free}, unmet
 
 
-def reference_thick(
-    buyers: list[Lot], sellers: list[Offer], beacon: bytes
-) -> tuple[Fraction | None, dict[bytes, int], dict[bytes, tuple[int, int]]]:
-    """The steps of the specification: price, fees of the served, (slots, payment) of the paid."""
-    demand = sorted(buyers, key=lambda b: (-Fraction(b.max_fee, b.slots), chance(beacon, b.id)))
+def reference_thick(buyers: list[Lot], sellers: list[Offer], beacon: bytes) -> Trades:
+    """The steps of the specification for a thick market."""
+    demand = sorted(buyers, key=lambda b: (-density(b), chance(beacon, b.id)))
     supply = sorted(sellers, key=lambda s: (adjusted(s), chance(beacon, s.id)))
     pair = None
     for i, buyer in enumerate(demand):
         wanted = sum(b.slots for b in demand[: i + 1])
         enough = [j for j in range(len(supply)) if sum(s.slots for s in supply[: j + 1]) >= wanted]
-        if enough and adjusted(supply[enough[0]]) <= Fraction(buyer.max_fee, buyer.slots):
+        if enough and adjusted(supply[enough[0]]) <= density(buyer):
             pair = i, enough[0]
     if pair is None:
         return None, {}, {}
     capacity = sum(s.slots for s in supply[: pair[1]])
     accepted: list[Lot] = []
-    price = Fraction(demand[pair[0]].max_fee, demand[pair[0]].slots)
+    price = density(demand[pair[0]])
     for buyer in demand[: pair[0]]:
         if sum(b.slots for b in accepted) + buyer.slots > capacity:
-            price = Fraction(buyer.max_fee, buyer.slots)
+            price = density(buyer)
             break
         accepted.append(buyer)
     sold, unmet = fill_slot_by_slot(accepted, supply[: pair[1]], beacon)
@@ -109,49 +85,61 @@ def reference_thick(
     paid = {
         s.id: (sold[s.id], math.floor(sold[s.id] * each * s.quality / 10_000))
         for s in supply[: pair[1]]
+        if sold[s.id]
     }
     return (price if accepted else None), fees, paid
 
 
-@given(markets(copies=True))
-def test_thick_is_what_the_specification_says(
-    market: tuple[list[Lot], list[Offer], bytes],
-) -> None:
-    buyers, sellers, _ = market
-    found = clear_thick(*market)
-    price, fees, paid = reference_thick(*market)
-    assert found.price == price
-    for lot, fee, verdict in zip(buyers, found.pays, found.verdicts[0], strict=True):
-        assert (fee, verdict is Verdict.WON) == (fees.get(lot.id, 0), lot.id in fees)
-    for offer, sold, gets in zip(sellers, found.sold, found.receives, strict=True):
-        assert (sold, gets) == paid.get(offer.id, (0, 0))
-
-
-@given(markets(copies=True))
-def test_thin_is_what_the_specification_says(market: tuple[list[Lot], list[Offer], bytes]) -> None:
-    buyers, sellers, beacon = market
-    found = posted(*market)
-    winners = [offer for offer in sellers if adjusted(offer) <= POSTED]
+def reference_thin(buyers: list[Lot], sellers: list[Offer], beacon: bytes, price: int) -> Trades:
+    """The steps of the specification for a thin market."""
+    winners = [offer for offer in sellers if adjusted(offer) <= price]
     left = sum(offer.slots for offer in winners)
-    accepted = []
+    accepted: list[Lot] = []
     for lot in sorted(buyers, key=lambda each: chance(beacon, each.id)):
-        if lot.max_fee >= POSTED * lot.slots and lot.slots <= left:
+        if lot.max_fee >= price * lot.slots and lot.slots <= left:
             left -= lot.slots
             accepted.append(lot)
     sold, unmet = fill_slot_by_slot(accepted, winners, beacon)
-    for lot, fee in zip(buyers, found.pays, strict=True):
-        due = POSTED * (lot.slots - unmet[lot.id]) if lot in accepted else 0
-        assert fee == due
-    for offer, slots, gets in zip(sellers, found.sold, found.receives, strict=True):
-        assert slots == sold.get(offer.id, 0)
-        assert gets == slots * POSTED * offer.quality // 10_000
+    fees = {b.id: price * (b.slots - unmet[b.id]) for b in accepted}
+    paid = {
+        s.id: (sold[s.id], sold[s.id] * price * s.quality // 10_000) for s in winners if sold[s.id]
+    }
+    return (Fraction(price) if accepted else None), fees, paid
+
+
+def trades(market: Bids, found: Cleared) -> Trades:
+    """A clearing as the references tell it."""
+    buyers, sellers, _ = market
+    bought = zip(buyers, found.pays, found.verdicts[0], strict=True)
+    provided = zip(sellers, found.sold, found.receives, strict=True)
+    return (
+        found.price,
+        {lot.id: fee for lot, fee, verdict in bought if fee or verdict is Verdict.WON},
+        {offer.id: (sold, gets) for offer, sold, gets in provided if sold or gets},
+    )
+
+
+@given(markets(copies=True))
+def test_thick_is_what_the_specification_says(market: Bids) -> None:
+    assert trades(market, clear_thick(*market)) == reference_thick(*market)
+
+
+@given(markets(copies=True))
+def test_thin_is_what_the_specification_says(market: Bids) -> None:
+    assert trades(market, posted(*market)) == reference_thin(*market, POSTED)
+
+
+@pytest.mark.parametrize("given_market", MARKETS.values(), ids=MARKETS)
+def test_the_vectors_are_what_the_specification_says(given_market: Market) -> None:
+    market = given_market.buyers, given_market.sellers, given_market.beacon
+    price = given_market.posted
+    assert trades(market, clear_thick(*market)) == reference_thick(*market)
+    assert trades(market, clear_thin(*market, price)) == reference_thin(*market, price)
 
 
 @pytest.mark.parametrize("clear", [clear_thick, posted])
 @given(market=markets(8, copies=True))
-def test_nobody_loses_and_nothing_comes_from_nowhere(
-    clear: Clear, market: tuple[list[Lot], list[Offer], bytes]
-) -> None:
+def test_nobody_loses_and_nothing_comes_from_nowhere(clear: Clear, market: Bids) -> None:
     buyers, sellers, beacon = market
     found = clear(*market)
     assert all(0 <= fee <= lot.max_fee for lot, fee in zip(buyers, found.pays, strict=True))
@@ -167,36 +155,16 @@ def test_nobody_loses_and_nothing_comes_from_nowhere(
     )
 
 
-def profitable_lie(clear: Clear, market: tuple[list[Lot], list[Offer], bytes]) -> object | None:
-    """Any single bidder's price on a grid that beats the truth: what it is worth, what it costs."""
-    buyers, sellers, beacon = market
-    found = clear(*market)
-    for place, lot in enumerate(buyers):
-        honest = (lot.max_fee - found.pays[place]) * (found.verdicts[0][place] is Verdict.WON)
-        for fee in range(lot.slots * 12):
-            lying = [*buyers]
-            lying[place] = msgspec.structs.replace(lot, max_fee=fee)
-            then = clear(lying, sellers, beacon)
-            if then.verdicts[0][place] is Verdict.WON and lot.max_fee - then.pays[place] > honest:
-                return lot, fee
-    for place, offer in enumerate(sellers):
-        honest = found.receives[place] - found.sold[place] * offer.ask
-        for ask in range(13):
-            offers = [*sellers]
-            offers[place] = msgspec.structs.replace(offer, ask=ask)
-            then = clear(buyers, offers, beacon)
-            if then.receives[place] - then.sold[place] * offer.ask > honest:
-                return offer, ask
-    return None
-
-
 @pytest.mark.parametrize("clear", [clear_thick, posted])
-@given(market=markets(5))
-def test_no_lie_pays(clear: Clear, market: tuple[list[Lot], list[Offer], bytes]) -> None:
+@given(market=markets(5) | trading_markets())
+def test_no_lie_pays(clear: Clear, market: Bids) -> None:
     assert profitable_lie(clear, market) is None
 
 
-def test_filling_the_cheapest_seller_first_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("clear", [clear_thick, posted])
+def test_filling_the_cheapest_seller_first_is_caught(
+    clear: Clear, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def cheapest_first(
         buyers: list[Lot],
         accepted: list[int],
@@ -211,23 +179,26 @@ def test_filling_the_cheapest_seller_first_is_caught(monkeypatch: pytest.MonkeyP
             left -= sold[place]
         return sold, {}
 
+    buyers = [Lot(b"b", 2, 100), Lot(b"c", 3, 60)]
+    sellers = [Offer(name, 2, ask, 10_000) for name, ask in [(b"x", 1), (b"y", 2), (b"z", 6)]]
+    assert profitable_lie(clear, (buyers, sellers, b"")) is None
     monkeypatch.setattr(clearing, "_assign", cheapest_first)
-    market = ([Lot(b"b", 2, 100)], [Offer(b"x", 2, 1, 10_000), Offer(b"y", 2, 2, 10_000)], b"")
-    assert profitable_lie(posted, market) is not None
+    assert profitable_lie(clear, (buyers, sellers, b"")) is not None
 
 
 @pytest.mark.parametrize("clear", [clear_thick, posted])
-@given(market=markets(5))
-def test_thresholds_are_tight(clear: Clear, market: tuple[list[Lot], list[Offer], bytes]) -> None:
-    """A winner that bids one wei less than its fee no longer wins, unless a tie falls its way."""
-    buyers, sellers, beacon = market
+@given(market=markets(5) | trading_markets())
+def test_thresholds_are_tight(clear: Clear, market: Bids) -> None:
+    """A winner that bids one wei below its fee, or one above its payment a slot, loses."""
     found = clear(*market)
-    for place, lot in enumerate(buyers):
-        if found.verdicts[0][place] is not Verdict.WON:
-            continue
-        lower = [*buyers]
-        lower[place] = msgspec.structs.replace(lot, max_fee=found.pays[place] - 1)
-        assert clear(lower, sellers, beacon).verdicts[0][place] is not Verdict.WON
+    for place, fee in enumerate(found.pays):
+        if found.verdicts[0][place] is Verdict.WON:
+            lower = clear(*repriced(market, place, fee - 1))
+            assert lower.verdicts[0][place] is not Verdict.WON
+    for place, (gets, sold) in enumerate(zip(found.receives, found.sold, strict=True)):
+        if sold:
+            higher = clear(*repriced(market, len(market[0]) + place, gets // sold + 1))
+            assert higher.sold[place] == 0
 
 
 def test_the_rule_of_a_market_follows_its_size() -> None:
