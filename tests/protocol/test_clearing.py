@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import random
 from fractions import Fraction
 
+import msgspec
 import pytest
 from eth_hash.auto import keccak
 from hypothesis import given
@@ -28,6 +30,7 @@ from tests.protocol.market_strategies import (
     Clear,
     adjusted,
     density,
+    gains,
     markets,
     posted,
     profitable_lie,
@@ -184,6 +187,55 @@ def test_filling_the_cheapest_seller_first_is_caught(
     assert profitable_lie(clear, (buyers, sellers, b"")) is None
     monkeypatch.setattr(clearing, "_assign", cheapest_first)
     assert profitable_lie(clear, (buyers, sellers, b"")) is not None
+
+
+def profitable_withholding(clear: Clear, market: Bids) -> list[tuple[Offer, int]]:
+    """Sellers that gain more when they offer so many of their slots, at their true cost."""
+    buyers, sellers, beacon = market
+    honest = gains(market, clear(*market))[len(buyers) :]
+    found = []
+    for place, offer in enumerate(sellers):
+        for slots in range(1, offer.slots):
+            offers = [*sellers]
+            offers[place] = msgspec.structs.replace(offer, slots=slots)
+            then = gains(market, clear(buyers, offers, beacon))[len(buyers) :]
+            if then[place] > honest[place]:
+                found.append((offer, slots))
+    return found
+
+
+def test_choosing_slots_inside_a_round_is_caught() -> None:
+    """Why slots are announced for an epoch: thick prices are safe from asks alone.
+
+    Offering all, a is the seller that completes the demand and does not trade; offering one of two,
+    it makes b that seller, and is paid what b asks.
+    """
+    buyers = [Lot(b"x", 1, 10), Lot(b"y", 1, 8)]
+    sellers = [Offer(b"a", 2, 1, 10_000), Offer(b"b", 1, 5, 10_000)]
+    market = buyers, sellers, b""
+    assert profitable_lie(clear_thick, market) is None
+    assert profitable_withholding(clear_thick, market) == [(sellers[0], 1)]
+
+
+def test_withholding_pays_often_where_no_lie_does() -> None:
+    drawn = random.Random(0)
+    tried = paid = 0
+    for _ in range(30):
+        wanted = [drawn.randint(1, 5) for _ in range(8)]
+        buyers = [Lot(b"%d" % at, q, q * drawn.randint(5, 15)) for at, q in enumerate(wanted)]
+        sellers = [
+            Offer(b"%d" % at, drawn.randint(3, 9), drawn.randint(3, 11), 10_000) for at in range(4)
+        ]
+        market = buyers, sellers, b""
+        assert profitable_lie(clear_thick, market) is None
+        tried += sum(offer.slots - 1 for offer in sellers)
+        paid += len(profitable_withholding(clear_thick, market))
+    assert 1 / 20 < paid / tried < 1 / 8
+
+
+@given(market=markets(8))
+def test_withholding_slots_at_a_posted_price_never_pays(market: Bids) -> None:
+    assert profitable_withholding(posted, market) == []
 
 
 @pytest.mark.parametrize("clear", [clear_thick, posted])
