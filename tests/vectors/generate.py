@@ -13,6 +13,7 @@ from tests.vectors import (
     auction_vectors,
     batch_vectors,
     certificate_vectors,
+    clearing_vectors,
     eip712_vectors,
     merkle_vectors,
 )
@@ -24,6 +25,7 @@ BUILDERS = {
     "batch.json": batch_vectors.build,
     "certificate.json": certificate_vectors.build,
     "auction.json": auction_vectors.build,
+    "clearing.json": clearing_vectors.build,
 }
 
 
