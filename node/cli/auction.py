@@ -46,13 +46,22 @@ def clear(
 @auction.command("verify")
 def verify(
     round_number: Annotated[int, typer.Argument(metavar="ROUND", min=1, help="A decided round.")],
+    table_hash: Annotated[
+        str,
+        typer.Option(
+            "--table-hash",
+            help="Operator table that you trust: ProverRegistry's table hash of the epoch.",
+        ),
+    ] = "",
     node: NodeUrls = DEFAULT_NODES,
     json: AsJson = False,
 ) -> int:
     """Recompute a decided round from the records of every --node, and compare these."""
     from node.client.round_verification import compare  # noqa: PLC0415
+    from node.client.verification import parse_hash  # noqa: PLC0415
 
-    reports = [trio.run(_fetch, url, round_number) for url in node]
+    trusted = parse_hash(table_hash) if table_hash else None
+    reports = [trio.run(_fetch, url, round_number, trusted) for url in node]
     difference = next((found.difference for found in reports if found.difference), "")
     difference = difference or compare(reports)
     if json:
@@ -68,7 +77,7 @@ def verify(
     return ExitCode.ANSWER_NO if difference else ExitCode.OK
 
 
-async def _fetch(url: str, number: int) -> RoundReport:
+async def _fetch(url: str, number: int, trusted: bytes | None) -> RoundReport:
     from node.client.api import NodeClient, as_documented, open_http  # noqa: PLC0415
     from node.client.round_verification import verify_round  # noqa: PLC0415
     from protocol.eip712 import Domain  # noqa: PLC0415
@@ -84,7 +93,7 @@ async def _fetch(url: str, number: int) -> RoundReport:
         with as_documented():
             registry = Address(bytes.fromhex(about["registry"][2:]))
             domain = Domain(int(about["chain_id"]), registry)
-            return verify_round(client.node, document, table, domain)
+            return verify_round(client.node, document, table, domain, trusted)
 
 
 def _fraction(price: dict[str, int]) -> str:

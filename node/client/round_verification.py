@@ -24,6 +24,7 @@ from node.client.bundle_format import (
     raw,
     table_of,
 )
+from node.client.table_hash import TableHashError, table_hash
 from node.client.verification import (
     FailedError,
     Step,
@@ -89,8 +90,17 @@ class RoundReport:
         return {"node": self.node, "ok": not self.difference, "batch": self.batch, "steps": rows}
 
 
-def verify_round(node: str, document: object, table: object, domain: Domain) -> RoundReport:
-    """Check one node's record of a round; raises ValueError for what is no record."""
+def verify_round(
+    node: str, document: object, table: object, domain: Domain, trusted: bytes | None = None
+) -> RoundReport:
+    """Check one node's record of a round.
+
+    `trusted` is the hash of the epoch's operator table, if the caller knows it; without it, whoever
+    made the record could have invented the operators.
+
+    Raises:
+        ValueError: it is no record.
+    """
     try:
         held = msgspec.convert(document, RoundDocument)
         operators = table_of(msgspec.convert(table, TableDocument))
@@ -127,12 +137,23 @@ def verify_round(node: str, document: object, table: object, domain: Domain) -> 
             require(found, "the batch commits to other clearings")
         return "the batch commits to them"
 
+    def table_known() -> str:
+        try:
+            computed = table_hash(operators.operators)
+        except TableHashError as exc:
+            raise FailedError(f"its hash can not be recomputed: {exc}") from exc
+        if trusted is None:
+            return f"its hash is 0x{computed.hex()}; NOT compared, give it with --table-hash"
+        require(computed == trusted, f"its hash is 0x{computed.hex()}, not the one you trust")
+        return f"0x{computed.hex()}, the hash you trust"
+
     checks = (
         ("value", value),
         ("clearings", lambda: _recomputed(clearings)),
         ("commitment", committed),
         ("batch", lambda: check_batch(batch, certificate, domain)),
         ("certificate", lambda: check_certificate(certificate, operators, crypto)),
+        ("operator table", table_known),
     )
     steps = tuple(run_step(name, check) for name, check in checks)
     return RoundReport(node, steps, record_of(clearings), held.certificate.digest)

@@ -96,7 +96,7 @@ def verify_bundle(bundle: object, table_hash: str = "") -> Report:
         held = decode_bundle(read_document(bundle))
     except BundleError as exc:
         raise InputError(f"this is no proof bundle: {exc}", "save it again") from exc
-    return _Verification(held).report(_parse_hash(table_hash) if table_hash else None)
+    return _Verification(held).report(parse_hash(table_hash) if table_hash else None)
 
 
 class FailedError(Exception):
@@ -285,7 +285,8 @@ def require(holds: bool, what: str) -> None:
         raise FailedError(what)
 
 
-def _parse_hash(text: str) -> bytes:
+def parse_hash(text: str) -> bytes:
+    """32 bytes of a hexadecimal hash; raises InputError."""
     digits = text.removeprefix("0x")
     if len(digits) != 64 or not all(character in "0123456789abcdefABCDEF" for character in digits):
         raise InputError(f"{text!r} is no table hash", "write 0x and 64 hexadecimal digits")

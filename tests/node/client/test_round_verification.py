@@ -7,6 +7,7 @@ import pytest
 from msgspec import structs
 
 from node.client.round_verification import compare, first_difference, verify_round
+from node.client.table_hash import table_hash
 from protocol.batch import ResultStatus, build_batch, unsettled_batch
 from protocol.documents import round_document, table_json
 from protocol.eip712 import batch_digest, value_digest
@@ -64,8 +65,8 @@ def record(*, settled=False):
     return round_document(decided, replace(done, header=header, settled=batch), b"\x01" * 20, 9)
 
 
-def verify(document, of=None):
-    return verify_round("here", document, table_json(of or table()), DOMAIN)
+def verify(document, of=None, trusted=None):
+    return verify_round("here", document, table_json(of or table()), DOMAIN, trusted)
 
 
 def failed(report):
@@ -125,6 +126,12 @@ def test_a_forged_result_names_its_first_difference():
 
 def test_operators_of_another_epoch_certify_nothing():
     assert failed(verify(record(), structs.replace(table(), epoch=2))) == ["certificate"]
+
+
+def test_a_table_of_invented_operators_is_caught_by_the_hash_that_is_trusted():
+    known = table_hash(table().operators)
+    assert failed(verify(record(), trusted=known)) == []
+    assert failed(verify(record(), trusted=word("another"))) == ["operator table"]
 
 
 def test_nodes_that_say_otherwise_are_told_apart():
