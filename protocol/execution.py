@@ -190,7 +190,7 @@ class _Work:
     def clear_markets(self, beacon: Hash) -> None:
         """Clear every class that has both sides."""
         state = replace(self.ledger, open=self.open, standings=self.standings)
-        markets = MarketRound(state, self.content, self.members, self.params)
+        markets = MarketRound(state, self.content, self.table, self.params)
         markets.clear(beacon)
         self.open, self.markets = markets.open, markets.markets
         self.awarded, self.clearings = markets.awarded, markets.clearings

@@ -27,7 +27,7 @@ so each bounds the current view from below.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -198,12 +198,12 @@ def reserved(ledger: Ledger, requester: bytes) -> Wei:
     return Wei(sum(mine))
 
 
-def occupied(ledger: Ledger, class_id: bytes) -> dict[Address, int]:
-    """Slots of a class that certified, unfinished jobs take, by operator."""
+def occupied(entries: Iterable[OpenRequest], class_id: bytes | None = None) -> dict[Address, int]:
+    """Slots that certified, unfinished jobs take, by operator; of one class, or of all."""
     slots: dict[Address, int] = {}
-    for entry in ledger.open.values():
+    for entry in entries:
         have = entry.award or entry.held
-        if have is not None and entry.class_id == class_id:
+        if have is not None and class_id in {None, entry.class_id}:
             for operator in have.provers:
                 slots[operator] = slots.get(operator, 0) + 1
     return slots

@@ -17,11 +17,10 @@ from protocol.tranches import wanted_slots
 from protocol.types import MAX_AMOUNT, Address, Hash, RoundNumber, Wei
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
-
     from protocol.ledger import Ledger
     from protocol.messages import AskBid
     from protocol.params import ProtocolParams
+    from protocol.rotation import OperatorTable
     from protocol.round_content import RoundContent
 
 EPOCH_PRICE_FACTOR: Final = 8
@@ -35,13 +34,13 @@ class MarketRound:
         self,
         ledger: Ledger,
         content: RoundContent,
-        members: Collection[Address],
+        table: OperatorTable,
         params: ProtocolParams,
     ) -> None:
         self.ledger = ledger
         """With what the round did before its markets are cleared."""
         self.content = content
-        self.members = members
+        self.table = table
         self.params = params
         self.open = dict(ledger.open)
         self.markets = dict(ledger.markets)
@@ -90,7 +89,7 @@ class MarketRound:
             place = (ask.class_id, ask.operator)
             about = self._market(Hash(ask.class_id))
             reason = ask_fault(ask, about.announced, self.ledger)
-            if ask.operator not in self.members:
+            if self.table.position_of(ask.operator) is None:
                 reason = RejectionReason.NOT_A_MEMBER
             elif place in taken:
                 reason = RejectionReason.SECOND_BID
@@ -106,16 +105,20 @@ class MarketRound:
     def _sellers(self, class_id: Hash, asks: list[AskBid]) -> tuple[list[Seller], int]:
         """Sellers with their effective slots, and all slots that were announced.
 
-        Effective: those offered, no more than reputation allows, less those taken.
+        Effective: those offered, no more than reputation allows and stake covers, less those taken.
         """
-        busy = occupied(self.ledger, class_id)
+        busy = occupied(self.open.values(), class_id)
+        bound = occupied(self.open.values())
         sellers, announced = [], 0
         for ask in sorted(asks, key=lambda ask: ask.operator):
             operator = Address(ask.operator)
             standing = self.ledger.standings.get(operator, NEWCOMER)
             cap = slot_cap(standing, self.params.newcomer_slots)
             announced += min(ask.slots, cap)
-            free = min(ask.slots, cap) - busy.get(operator, 0)
+            covered = self.table.weight_of(operator) // self.params.slot_stake
+            free = min(
+                min(ask.slots, cap) - busy.get(operator, 0), covered - bound.get(operator, 0)
+            )
             if free > 0:
                 sellers.append(Seller(operator, free, wei_of(ask.price), quality(standing)))
         return sellers, announced

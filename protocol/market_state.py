@@ -19,7 +19,7 @@ Json = dict[str, Any]
 def market_json(ledger: Ledger, class_id: Hash, params: ProtocolParams) -> Json:
     """The market that the next round clears; amounts in wei as decimal strings."""
     market = market_of(ledger, class_id, params)
-    busy = occupied(ledger, class_id)
+    busy = occupied(ledger.open.values(), class_id)
     waiting = [
         entry
         for _, entry in sorted(ledger.open.items())

@@ -53,6 +53,9 @@ class ProtocolParams:
     bid_fee_bps: int
     """Part of slots times reference price, in 1/10,000, that a request pays for being admitted:
     enough that false names and wash trades cost something."""
+    slot_stake: int
+    """Weight (slashable stake in gwei) that each taken slot binds: an operator sells no more slots,
+    over all classes, than its stake covers."""
     newcomer_slots: int
     """Slots that an operator can have sold before it has proven any."""
 
@@ -81,6 +84,7 @@ DEVNET = ProtocolParams(
     max_set_size=1_024,
     initial_price_wei=10**15,
     bid_fee_bps=50,
+    slot_stake=10**9,
     newcomer_slots=8,
 )
 """Loopback devnet: short views, Anvil's one-second blocks."""

@@ -36,7 +36,7 @@ def table(epoch=1, operators=OPERATORS):
             sealing_key=bytes(32),
             peer_id="peer",
             multiaddrs=(),
-            weight=1,
+            weight=1_000 * DEVNET.slot_stake,
         )
         for operator in operators
     )

@@ -206,8 +206,8 @@ def test_occupied_and_unserved_follow_the_requests():
     world, body = World(), request_body(slots=5)
     world.decide([body])
     assert unserved(world.ledger, CLASS) == 1
-    assert occupied(world.ledger, CLASS) == {}
+    assert occupied(world.ledger.open.values(), CLASS) == {}
     world.decide(asks=world.asks())
     assert unserved(world.ledger, CLASS) == 0
-    assert sum(occupied(world.ledger, CLASS).values()) == 5
-    assert occupied(world.ledger, word("another class")) == {}
+    assert sum(occupied(world.ledger.open.values(), CLASS).values()) == 5
+    assert occupied(world.ledger.open.values(), word("another class")) == {}

@@ -210,6 +210,18 @@ def test_a_newcomer_sells_few_slots_and_more_as_it_proves():
     assert [seller.slots for seller in market.sellers] == [4, 4, 4, 4]
 
 
+def test_an_operator_sells_no_more_slots_than_its_stake_covers():
+    world = World()
+    world.params = replace(DEVNET, slot_stake=250 * DEVNET.slot_stake)
+    done = world.decide([body_of(slots=10, fee=20 * PRICE)], world.asks(slots=8))
+    (market, _) = done.clearings[0]
+    assert [seller.slots for seller in market.sellers] == [4, 4, 4, 4]
+    done = world.decide([body_of("next", slots=9, fee=20 * PRICE)], world.asks(slots=8))
+    (market, result) = done.clearings[0]
+    assert sum(seller.slots for seller in market.sellers) == 16 - 10
+    assert result.receipts[0].verdict is Verdict.NO_ROOM
+
+
 def test_who_loses_segments_sells_fewer_slots_for_less_and_comes_back():
     world = World()
     body = body_of(slots=5)

@@ -47,7 +47,7 @@ class Alone:
     """Node 0 of four; its own statements come back to it signed, as a driver hands them in."""
 
     def __init__(self) -> None:
-        table = make_table([100] * 4, b"\x07" * 32)
+        table = make_table([100 * DEVNET.slot_stake] * 4, b"\x07" * 32)
         self.peers = [Address(row.operator) for row in table.operators][1:]
         me = Address(table.operators[0].operator)
         self.setup = Setup(me, DOMAIN, DEVNET, 0, bytes(32), HashCrypto())

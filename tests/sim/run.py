@@ -109,9 +109,9 @@ class Run:
         self.rng = Random(seed)
         rng = self.rng
         size = rng.choice((1, 2, 4, 4, 4, 4, 5, 5, 7, 7))
-        weights = [100] * size
+        weights = [100 * PARAMS.slot_stake] * size
         if rng.random() < 0.3 and size >= 4:
-            weights = [rng.randint(80, 120) for _ in range(size)]
+            weights = [rng.randint(80, 120) * PARAMS.slot_stake for _ in range(size)]
         drawn = make_table(weights, keccak(b"seed" + seed.to_bytes(8, "big")))
         self.table = table_type(drawn.epoch, drawn.seed, drawn.operators)
         self.faulty = self._draw_faulty(size)
