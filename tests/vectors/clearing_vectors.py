@@ -58,6 +58,11 @@ MARKETS = {
     "a fee rounds up, a payment down": market(
         4, [(3, 20), (2, 13), (3, 16), (3, 14)], [(3, 2, 7_000), (4, 2, 6_300), (5, 3, 9_100)]
     ),
+    "prices that differ by less than a wei": market(
+        10_000,
+        [(3, 30_001), (3, 30_002), (2, 20_001), (7, 70_002)],
+        [(5, 9_998, 9_999), (6, 9_997, 9_998), (3, 9_999)],
+    ),
     "quality orders the sellers and lowers what they get": market(
         9, [(3, 45), (4, 48), (2, 20)], [(3, 5, 5_000), (4, 3, 9_999), (3, 7), (2, 1, 1)]
     ),
