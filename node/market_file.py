@@ -80,11 +80,14 @@ class Market(msgspec.Struct, frozen=True):
 def load_market(path: Path) -> Market:
     """Read a market file; raises InputError that names what is wrong with it and where."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise _bad(path, f"more than {MAX_BYTES >> 20} MiB", "split the market by class")
-        raw = path.read_bytes()
+        large = path.stat().st_size > MAX_BYTES
+        with path.open("rb") as file:
+            # Of a pipe or a device nobody knows the size before.
+            raw = b"" if large else file.read(MAX_BYTES + 1)
     except OSError as exc:
         raise InputError(f"can not read {path}: {exc.strerror}", "give a market file") from exc
+    if large or len(raw) > MAX_BYTES:
+        raise _bad(path, f"more than {MAX_BYTES >> 20} MiB", "split the market by class")
     try:
         found = msgspec.json.decode(raw, type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
@@ -163,10 +166,7 @@ def _offer(row: _SellerRow, where: str) -> Offer:
 
 
 def _id(text: str, where: str) -> bytes:
-    try:
-        raw = text.encode()
-    except UnicodeEncodeError as exc:
-        raise ValueError(f"{where}.id: no text that UTF-8 can write") from exc
+    raw = text.encode()
     if not 0 < len(raw) <= MAX_ID_BYTES:
         raise ValueError(f"{where}.id: 1 to {MAX_ID_BYTES} bytes")
     return raw
