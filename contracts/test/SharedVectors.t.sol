@@ -108,6 +108,8 @@ contract SharedVectorsTest is MarketFixture {
         same(ProvernetTypes.reputationLeaf(word), leaves[at++], "reputation");
         word = vm.parseJsonBytes32(batches, ".parametersHash");
         same(ProvernetTypes.parametersLeaf(word), leaves[at++], "parameters");
+        word = vm.parseJsonBytes32(batches, ".marketsHash");
+        same(ProvernetTypes.marketsLeaf(word), leaves[at++], "markets");
         same(at, leaves.length, "leaves read");
         same(MerkleTree.rootOf(leaves), _header(0).root, "root");
     }

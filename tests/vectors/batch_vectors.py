@@ -116,6 +116,7 @@ def build() -> dict[str, object]:
         "claim": hex_of(CLAIM),
         "reputationRoot": hex_of(word("reputation")),
         "parametersHash": hex_of(word("parameters")),
+        "marketsHash": hex_of(word("markets")),
         "resultRequestIds": [hex_of(item.request_id) for item in one.results],
         "resultProgramIds": [hex_of(item.program_id) for item in one.results],
         "resultRequesters": [hex_of(item.requester) for item in one.results],

@@ -7,7 +7,7 @@ pragma solidity ^0.8.29;
 /// @param value EIP-712 digest of the round's Value; chains the rounds.
 /// @param sequence Settlement number, from 1.
 /// @param parent Root of the settled batch before; zero for the first.
-/// @param root Merkle root over results, credits, bound stake, reputation and parameters.
+/// @param root Merkle root over results, credits, bound stake, reputation, parameters and clearings.
 /// @param paid What operators earn of the debits, in wei of the escrow token.
 /// @param debitsHash keccak256 of the packed debits.
 struct Batch {
@@ -48,6 +48,7 @@ library ProvernetTypes {
     uint256 internal constant BOUND_STAKE_TAG = 3;
     uint256 internal constant REPUTATION_TAG = 4;
     uint256 internal constant PARAMETERS_TAG = 5;
+    uint256 internal constant MARKETS_TAG = 6;
 
     bytes32 internal constant DOMAIN_TYPEHASH =
         keccak256("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)");
@@ -115,6 +116,11 @@ library ProvernetTypes {
 
     function parametersLeaf(bytes32 parametersHash) internal pure returns (bytes32) {
         return keccak256(abi.encode(PARAMETERS_TAG, parametersHash, 0));
+    }
+
+    /// @param marketsHash What the clearings of the batch's round were given, and what they gave.
+    function marketsLeaf(bytes32 marketsHash) internal pure returns (bytes32) {
+        return keccak256(abi.encode(MARKETS_TAG, marketsHash, 0));
     }
 
     function _digest(address registry, bytes32 structHash) private view returns (bytes32) {
