@@ -41,7 +41,7 @@ _LAYOUT: Final = b"1"
 _INCLUDE: Final = re.compile(r'^\s*include\s+"([^"]+)"\s*;', re.MULTILINE)
 _CONSTRAINTS: Final = re.compile(r"^(?:non-)?linear constraints: (\d+)$", re.MULTILINE)
 _PUBLIC_VALUES: Final = re.compile(r"^public (?:inputs|outputs): (\d+)$", re.MULTILINE)
-_COMPILE_TIMEOUT_S: Final = 300
+_COMPILE_TIMEOUT_S: Final = 1_200
 _CIRCUITS: Final = {SEGMENT: SEGMENT_VALUES, COMBINE: COMBINE_VALUES}
 
 
