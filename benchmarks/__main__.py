@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from benchmarks import assignment, clearing, convergence, idle, micro, path, welfare
+from benchmarks import assignment, clearing, convergence, idle, micro, path, tiers, welfare
 from benchmarks.report import render
 from devnet.errors import DevnetError
 from devnet.signals import run_until_signal
@@ -28,6 +28,7 @@ MEASURES: Final[dict[str, _Measure]] = {
     "clearing": clearing.measure,
     "welfare": welfare.measure,
     "convergence": convergence.measure,
+    "tiers": tiers.measure,
 }
 EXIT_FAILED: Final = 3
 EXIT_STOPPED: Final = 130

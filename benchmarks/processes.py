@@ -29,6 +29,23 @@ def memory(pid: int) -> Memory:
     return Memory(found["Rss"], found["Pss"])
 
 
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Address space of a process, which limits count, and the peaks of it and of RSS; bytes."""
+
+    address_space: int
+    peak_address_space: int
+    peak_rss: int
+
+
+def footprint(pid: int) -> Footprint:
+    """What a process takes up now, and at most so far."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    found = {name: rest.split() for name, _, rest in (line.partition(":") for line in lines)}
+    size, peak, rss = (int(found[name][0]) * _KIB for name in ("VmSize", "VmPeak", "VmHWM"))
+    return Footprint(size, peak, rss)
+
+
 def rss_of_this() -> int:
     """Resident bytes of this process."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
