@@ -18,19 +18,34 @@ if TYPE_CHECKING:
     from protocol.programs import ProgramManifest
 
 _CLASS_TAG: Final = b"provernet/class/"
+_MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TierFacts:
+    """How large a segment of a tier may be, and what its prover should budget for the largest.
+
+    `memory_bytes` is address space, which limits count, of a worker that holds the keys of both
+    circuits of a program and makes a proof. `cpu_ms` is processor time of one proof with its key
+    loaded. None: a tier without an upper end has no budget.
+    """
+
+    max_constraints: int
+    memory_bytes: int | None
+    cpu_ms: int | None
 
 
 class Tier(Enum):
-    """Size of one segment by its constraint count; the value is the largest count of the tier."""
+    """Size of one segment: the table of tiers.
 
-    S = 1 << 15
-    """About 2 CPU-seconds and 150 MB a proof with the reference engine."""
-    M = 1 << 17
-    """About 8 CPU-seconds and 0.5 GB."""
-    L = 1 << 19
-    """About 32 CPU-seconds and 2 GB."""
-    XL = (1 << 64) - 1
-    """Whatever is larger."""
+    The budgets are what `python -m benchmarks tiers` measured with the reference engine at the end
+    of each tier, rounded up; docs/benchmarks.md shows both. The constraints alone decide.
+    """
+
+    S = TierFacts(max_constraints=1 << 15, memory_bytes=320 * _MIB, cpu_ms=6_000)
+    M = TierFacts(max_constraints=1 << 17, memory_bytes=1_024 * _MIB, cpu_ms=24_000)
+    L = TierFacts(max_constraints=1 << 19, memory_bytes=4_096 * _MIB, cpu_ms=96_000)
+    XL = TierFacts(max_constraints=(1 << 64) - 1, memory_bytes=None, cpu_ms=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +68,7 @@ class JobClass:
 
 def tier_of(constraints: int) -> Tier:
     """The smallest tier that holds a circuit of so many constraints."""
-    return next(tier for tier in Tier if constraints <= tier.value)
+    return next(tier for tier in Tier if constraints <= tier.value.max_constraints)
 
 
 def classify(manifest: ProgramManifest) -> JobClass:

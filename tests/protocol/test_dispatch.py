@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import itertools
+import json
+from pathlib import Path
+
 import pytest
 from eth_hash.auto import keccak
 
 from protocol.dispatch import KNOWN_CLASSES, JobClass, Tier, classify, tier_of
 from protocol.programs import CircuitFacts, ProgramManifest
+
+MEASURED = json.loads(
+    (Path(__file__).parents[2] / "benchmarks" / "results" / "tiers.json").read_text()
+)["circuits"]
+BOUNDED = [tier for tier in Tier if tier is not Tier.XL]
 
 
 def manifest(segment, combine):
@@ -34,6 +43,28 @@ def manifest(segment, combine):
 )
 def test_tiers_end_where_the_table_says(constraints, tier):
     assert tier_of(constraints) is tier
+
+
+def test_larger_tiers_have_larger_budgets_and_the_last_one_has_no_end():
+    for one, other in itertools.pairwise(tier.value for tier in BOUNDED):
+        assert one.max_constraints < other.max_constraints
+        assert one.memory_bytes < other.memory_bytes
+        assert one.cpu_ms < other.cpu_ms
+    last = list(Tier)[-1]
+    assert (last, last.value.memory_bytes, last.value.cpu_ms) == (Tier.XL, None, None)
+
+
+@pytest.mark.parametrize("circuit", MEASURED, ids=lambda circuit: str(circuit["constraints"]))
+def test_every_measured_circuit_fits_the_budget_of_its_tier(circuit):
+    budget = tier_of(circuit["constraints"]).value
+    assert circuit["worker_bytes"] <= budget.memory_bytes
+    assert circuit["cpu_ms"]["high"] <= budget.cpu_ms
+
+
+def test_every_budget_was_measured_at_the_end_of_its_tier():
+    assert {tier.value.max_constraints for tier in BOUNDED} <= {
+        circuit["constraints"] for circuit in MEASURED
+    }
 
 
 @pytest.mark.parametrize(("segment", "combine"), [(40_000, 10), (10, 40_000)])
