@@ -93,11 +93,17 @@ def shares(title: str, series: Sequence[tuple[str, Sequence[float], float]]) -> 
 
 
 def curves(
-    path: Path, labels: tuple[str, str, str], panels: Sequence[Panel], *, scales: tuple[str, str]
+    path: Path,
+    labels: tuple[str, str, str],
+    panels: Sequence[Panel],
+    *,
+    scales: tuple[str, str],
+    one_unit: bool = True,
 ) -> None:
     """Draw panels side by side with one legend; the same each time.
 
-    `labels` are the title and those of both axes, `scales` matplotlib's names of theirs.
+    `labels` are the title and those of both axes, `scales` matplotlib's names of theirs. Panels of
+    several units have a y axis each, and their names say the unit.
     """
     # A second of imports that the rest does without.
     import matplotlib as mpl  # noqa: PLC0415
@@ -107,7 +113,7 @@ def curves(
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     figure, grid = plt.subplots(
-        ncols=len(panels), figsize=(7.6, 4.2), layout="constrained", sharey=True, squeeze=False
+        ncols=len(panels), figsize=(7.6, 4.2), layout="constrained", sharey=one_unit, squeeze=False
     )
     for axes, panel in zip(grid[0], panels, strict=True):
         if panel.band is not None:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks.plots import Panel, curves, shares, stacked_bars
 from benchmarks.records import ROOT, saved
+from benchmarks.tiers import SHAPES, SIZES
+from protocol.dispatch import Tier, tier_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from benchmarks.records import Json
 
@@ -22,13 +24,24 @@ _STAGES: Final = {
     "certified": "the second round: outcome listed, voted, certified",
     "settled": "the transaction, until its event is final",
 }
+_NAMES: Final = (
+    "path",
+    "assignment",
+    "idle",
+    "micro",
+    "clearing",
+    "welfare",
+    "convergence",
+    "tiers",
+)
 _INTRO: Final = """\
 # Benchmarks
 
 Made by `make bench` (`python -m benchmarks`) from `benchmarks/results/*.json`; do not edit. One
-command, under ten minutes on two idle cores; `python -m benchmarks NAME ...` runs some of it, with
-`report` it only renders this page again. Figures are medians with their range in brackets. Ratios
-compare what ran in one run on one machine. Targets that are missed are marked so.
+command, about half an hour on two idle cores, more than half of it for `tiers`; `python -m
+benchmarks NAME ...` runs some of it, with `report` it only renders this page again. Figures are
+medians with their range in brackets. Ratios compare what ran in one run on one machine. Targets
+that are missed are marked so.
 """
 
 
@@ -45,6 +58,7 @@ def render() -> None:
         ("clearing", _clearing),
         ("welfare", _welfare),
         ("convergence", _convergence),
+        ("tiers", _tiers),
     ):
         found = saved(name)
         if found is not None:
@@ -54,7 +68,7 @@ def render() -> None:
 
 def _machine() -> list[str]:
     rows = []
-    for name in ("path", "assignment", "idle", "micro", "clearing", "welfare", "convergence"):
+    for name in _NAMES:
         found = saved(name)
         if found is not None:
             place = found["machine"]
@@ -504,6 +518,136 @@ def _arrival(part: Json, runs: int) -> tuple[str, str, str]:
         return "-", f"0 of {runs}", "-"
     share = part["stays"]["median"]
     return _range(part["rounds"]), f"{runs - part['never']} of {runs}", f"{100 * share:.0f} %"
+
+
+_MIB: Final = 1 << 20
+
+
+def _tiers(found: Json) -> list[str]:
+    circuits, fits = found["circuits"], found["fits"]
+    rows = [
+        (
+            f"{row['constraints']:,}",
+            tier_of(row["constraints"]).name,
+            _ms(row["cpu_ms"]),
+            f"{row['load_ms'] / 1_000:.1f} s",
+            _mib(row["peak_rss_bytes"]),
+            _mib(row["peak_address_space_bytes"]),
+            _mib(row["worker_bytes"]),
+            _mib(row["key_bytes"]),
+            f"{row['setup_s']:.0f} s",
+            f"{row['witness_ms']['median']:.0f} ms",
+        )
+        for row in circuits
+    ]
+    head = (
+        "constraints",
+        "tier",
+        "processor, one proof",
+        "processor, to load the key",
+        "peak RSS",
+        "peak address space",
+        "with a second key",
+        "key file",
+        "processor, set-up",
+        "witness check",
+    )
+    budgets = [
+        (tier.name, facts.max_constraints, facts.cpu_ms, facts.memory_bytes)
+        for tier in Tier
+        if (facts := tier.value).cpu_ms is not None and facts.memory_bytes is not None
+    ]
+    budget_rows = [
+        (name, f"{size:,}", f"{cpu_ms / 1_000:.0f} s", _mib(memory))
+        for name, size, cpu_ms, memory in budgets
+    ]
+    processor = _cost(
+        "processor time of a proof, s",
+        [(row["constraints"], row["cpu_ms"]["median"] / 1_000) for row in circuits],
+        [(size, _fitted(fits["cpu_ms"], size) / 1_000) for size in SIZES],
+        [(size, cpu_ms / 1_000) for _, size, cpu_ms, _ in budgets],
+    )
+    memory = _cost(
+        "memory of a worker with two keys, MiB",
+        [(row["constraints"], row["worker_bytes"] / _MIB) for row in circuits],
+        [(size, _fitted(fits["worker_bytes"], size) / _MIB) for size in SIZES],
+        [(size, memory / _MIB) for _, size, _, memory in budgets],
+    )
+    title = "One proof by the size of its circuit"
+    curves(
+        IMAGES / "tiers.svg",
+        (title, "constraints", ""),
+        [processor, memory],
+        scales=("log", "log"),
+        one_unit=False,
+    )
+    return [
+        "## Tiers",
+        "",
+        (
+            "What stands behind the table of tiers in `protocol/dispatch.py`: chains of Poseidon"
+            " hashes (`benchmarks/circuits/chain.circom`), built, loaded, proven and checked like"
+            " any program, each in a fresh worker, whose processor time (user and system) and"
+            " memory these are. A full power of two is the worst case: with its public values it"
+            " needs the next larger domain of the Fourier transform. *One proof* is witness, proof"
+            " and self-check by a worker that has loaded the key. *With a second key*: peak address"
+            " space, which limits count, and once more what loading the key took, as a worker keeps"
+            " both circuits of a program and the other one may be as large. *Set-up* compiles and"
+            " makes the keys of both circuits; the combining one is that of `examples/solvency`."
+            " *Witness check* is the wall time of the node's own check of a private input; the"
+            " circuit's witness is computed within the proof."
+        ),
+        "",
+        *_table(head, rows),
+        "",
+        (
+            "Fits, n constraints, by least squares of relative errors:"
+            f" processor time of a proof {_formula(fits['cpu_ms'], 'ms', 1)};"
+            f" memory with a second key {_formula(fits['worker_bytes'], 'KB', 1_000)};"
+            f" key file {_formula(fits['key_bytes'], 'KB', 1_000)}."
+        ),
+        "",
+        "What a prover should budget for the largest circuit of a tier; XL has no end:",
+        "",
+        *_table(("tier", "constraints", "processor, one proof", "memory"), budget_rows),
+        "",
+        "![One proof by the size of its circuit](img/tiers.svg)",
+        "",
+    ]
+
+
+def _cost(
+    heading: str,
+    measured: Sequence[tuple[float, float]],
+    fitted: Sequence[tuple[float, float]],
+    budgets: Sequence[tuple[float, float]],
+) -> Panel:
+    """Measured points, their fit, and the budgets as steps that end where a tier ends."""
+    start = measured[0][0]
+    steps = []
+    for end, budget in budgets:
+        steps += [(start, budget), (end, budget)]
+        start = end
+    return Panel(
+        heading,
+        [("measured", "o", measured), ("fit", "-", fitted), ("budget of the tier", "--", steps)],
+    )
+
+
+def _fitted(fit: Json, size: int) -> float:
+    value: float = fit["fixed"] + fit["slope"] * SHAPES[fit["shape"]](size)
+    return value
+
+
+def _formula(fit: Json, unit: str, size: int) -> str:
+    """A fit in a unit that has so many of what was fitted."""
+    fixed, slope = fit["fixed"] / size, fit["slope"] / size
+    worst = 100 * fit["worst_error"]
+    return f"{fixed:,.0f} + {slope:.3g} {fit['shape']} {unit} (off by at most {worst:.1f} %)"
+
+
+def _mib(size: int) -> str:
+    return f"{size / _MIB:,.0f} MiB"
 
 
 def _kinds(found: Json) -> list[tuple[str, Json]]:
