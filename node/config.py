@@ -18,6 +18,7 @@ from pydantic_settings import (
 )
 
 from node.errors import ConfigError
+from protocol.dispatch import KNOWN_CLASSES
 
 ENV_PREFIX = "PROVERNET_"
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -59,6 +60,7 @@ class ProvingConfig(_Section):
     programs: Path
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1_024)
     worker_memory_mb: int = Field(default=1_024, ge=128, le=1_048_576)
+    """Most address space of a worker in MiB; at least what the tiers of the offers need."""
     scratch: Path | None = None
     """Fast disk for proving; the data folder if unset. Holds private inputs, mode 0700."""
 
@@ -155,4 +157,18 @@ def load_config(path: Path, flags: Mapping[str, object] | None = None) -> NodeCo
         raise ConfigError(f"{path}: {key}: {first['msg']}", f"set {key} in the file") from exc
     except SettingsError as exc:
         raise ConfigError(f"the environment is not usable: {exc}", "mend that variable") from exc
+    _check_worker_memory(config)
     return config.model_copy(update=_absolute(config, path.resolve().parent))
+
+
+def _check_worker_memory(config: NodeConfig) -> None:
+    """Refuse offers in classes whose largest circuits the workers could not prove."""
+    granted_mb = config.proving.worker_memory_mb
+    for job_class in KNOWN_CLASSES.values():
+        offer, needed = config.market.get(job_class.name), job_class.tier.value.memory_bytes
+        if offer is None or not offer.slots or needed is None or needed <= granted_mb << 20:
+            continue
+        raise ConfigError(
+            f"proving.worker_memory_mb is {granted_mb}, which is too little for {job_class.name}",
+            f"set it to {needed >> 20} or more, or offer no slots of that class",
+        )

@@ -121,6 +121,10 @@ def number_out_of_range(case: Case) -> None:
     case.set("workers", 0)
 
 
+def little_worker_memory(case: Case) -> None:
+    case.set("worker_memory_mb", 128)
+
+
 def wrong_password(case: Case) -> None:
     (case.folder / "password").write_text("not it\n")
 
@@ -250,6 +254,7 @@ CASES: Final[Sequence[tuple[Any, ExitCode, str]]] = (
     (binary_config, ExitCode.CONFIG, "mend the file"),
     (unknown_key, ExitCode.CONFIG, "colour"),
     (number_out_of_range, ExitCode.CONFIG, "proving.workers"),
+    (little_worker_memory, ExitCode.CONFIG, "proving.worker_memory_mb"),
     (wrong_password, ExitCode.KEYSTORE, "password"),
     (no_password_file, ExitCode.KEYSTORE, "password_file"),
     (corrupt_keystore, ExitCode.KEYSTORE, SESSION_FILE),
