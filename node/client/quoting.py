@@ -2,17 +2,21 @@
 
 A request's chance at a fee is the share of recent clearings that would have served it. Each is
 recomputed with the request under a few ids, since chance decides where fees do not.
+
+Of a request that would trade in tranches only the first one is tried: what later rounds would have
+brought it depends on what its own tranches leave to others.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from eth_hash.auto import keccak
 
 from protocol.auction import Buyer, MarketInput, clear
-from protocol.clearing import Rule, Verdict
+from protocol.clearing import Rule, Verdict, tie_rank
 from protocol.ledger import bid_fee_of
 from protocol.tranches import TRANCHE_PARTS
 from protocol.types import Hash, Wei
@@ -20,71 +24,89 @@ from protocol.types import Hash, Wei
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_IDS: Final = tuple(Hash(keccak(b"provernet/quote" + bytes([place]))) for place in range(3))
+DRAWS: Final = 3
+"""Ids that each clearing is tried with."""
+_IDS: Final = tuple(Hash(keccak(b"provernet/quote" + bytes([place]))) for place in range(DRAWS))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quote:
-    """Least maximum fees in wei that would have been served, over recent clearings, ascending.
-
-    None stands last, for clearings in which no fee would have done.
-    """
+    """Least maximum fees in wei, bid fee included, that recent clearings would have served."""
 
     slots: int
-    fees: tuple[int | None, ...]
+    clearings: tuple[tuple[int | None, ...], ...]
+    """One fee per draw for each clearing, in the order given; None: no fee would have done."""
+
+    @cached_property
+    def _fees(self) -> list[int | None]:
+        """All of them, ascending, the impossible ones last."""
+        every = [fee for draws in self.clearings for fee in draws]
+        return sorted(every, key=lambda fee: (fee is None, fee or 0))
 
     def chance(self, fee: int) -> int | None:
         """Percent of recent clearings that would have served this maximum fee; None without any."""
-        if not self.fees:
+        if not self._fees:
             return None
-        served = sum(least is not None and least <= fee for least in self.fees)
-        return 100 * served // len(self.fees)
+        served = sum(least is not None and least <= fee for least in self._fees)
+        return 100 * served // len(self._fees)
 
     def fee_for(self, percent: int) -> int | None:
         """The least maximum fee with this chance; None if no fee had it."""
-        needed = -(-len(self.fees) * percent // 100)
-        return self.fees[max(needed, 1) - 1] if self.fees else None
+        needed = -(-len(self._fees) * percent // 100)
+        return self._fees[max(needed, 1) - 1] if self._fees else None
 
 
 def quote(slots: int, markets: Sequence[MarketInput], bid_fee_bps: int) -> Quote:
     """Quote a request for so many slots against recent markets of its class."""
-    found = [
-        _least(slots, market, identity, bid_fee_bps) for market in markets for identity in _IDS
-    ]
-    found.sort(key=lambda fee: (fee is None, fee or 0))
-    return Quote(slots, tuple(found))
+    return Quote(
+        slots,
+        tuple(
+            tuple(_least(slots, market, identity, bid_fee_bps) for identity in _IDS)
+            for market in markets
+        ),
+    )
+
+
+def slots_at_once(slots: int, market: MarketInput) -> int:
+    """Slots that the request would have traded for in this clearing.
+
+    The rule counts taken slots of the sellers, too, which records do not tell: a tranche may be
+    larger than this, never smaller.
+    """
+    if market.rule is Rule.THIN:
+        return slots
+    offered = sum(seller.slots for seller in market.sellers)
+    return min(slots, max(1, offered // TRANCHE_PARTS))
 
 
 def _least(slots: int, market: MarketInput, identity: Hash, bid_fee_bps: int) -> int | None:
     """The least maximum fee with which the request would have won; None if none would have done."""
-    due = bid_fee_of(slots, market.price, bid_fee_bps)
+    wanted = slots_at_once(slots, market)
+    buyers = market.buyers
+    if wanted < slots:
+        # One large request trades at a time: who holds slots goes on, else the beacon decides.
+        turn = next((buyer for buyer in buyers if buyer.held or not buyer.combining), None)
+        if turn is not None:
+            mine = tie_rank(market.beacon, identity)
+            if turn.held or tie_rank(market.beacon, turn.request_id) < mine:
+                return None
+            buyers = tuple(buyer for buyer in buyers if buyer is not turn)
+    others = replace(market, buyers=buyers)
     # Above every other fee per slot, and the price, more buys nothing.
-    dearest = max((-(-buyer.max_fee // buyer.slots) for buyer in market.buyers), default=0)
-    low, high = int(due), due + slots * (max(dearest, market.price) + 1)
-    if not _wins(slots, high, market, identity, bid_fee_bps):
+    dearest = max((-(-buyer.max_fee // buyer.slots) for buyer in buyers), default=0)
+    limit = _pays(others, identity, wanted, wanted * (max(dearest, market.price) + 1))
+    if limit is None:
         return None
-    if market.rule is Rule.THIN:
-        return due + slots * market.price
-    # A higher fee never loses what a lower one wins.
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _wins(slots, middle, market, identity, bid_fee_bps):
-            high = middle
-        else:
-            low = middle
-    return high
+    # Truthful: a winner pays the least that it would have won with, or loses a tie at it by chance.
+    if _pays(others, identity, wanted, limit) is None:
+        limit += 1
+    # What the bid fee leaves of the maximum fee is shared among all slots.
+    return bid_fee_of(slots, market.price, bid_fee_bps) + -(-limit * slots // wanted)
 
 
-def _wins(slots: int, max_fee: int, market: MarketInput, identity: Hash, bid_fee_bps: int) -> bool:
-    due = bid_fee_of(slots, market.price, bid_fee_bps)
-    if max_fee <= due:
-        return False
-    wanted = slots
-    if market.rule is Rule.THICK:
-        offered = sum(seller.slots for seller in market.sellers)
-        wanted = min(slots, max(1, offered // TRANCHE_PARTS))
-    limit = Wei((max_fee - due) * wanted // slots)
-    buyer = Buyer(identity, wanted, limit, (), (), wanted == slots)
+def _pays(market: MarketInput, identity: Hash, slots: int, limit: int) -> int | None:
+    """What a further buyer of these slots pays, who pays at most `limit`; None if it loses."""
+    buyer = Buyer(identity, slots, Wei(limit), (), (), combining=True)
     result = clear(replace(market, buyers=(*market.buyers, buyer)))
-    verdicts = {receipt.bidder: receipt.verdict for receipt in result.receipts}
-    return verdicts[identity] is Verdict.WON
+    receipt = next(receipt for receipt in result.receipts if receipt.bidder == identity)
+    return receipt.amount if receipt.verdict is Verdict.WON else None
