@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+import time
+from decimal import Decimal
+from typing import Any, Final
 
 from rich.console import Console
 from rich.text import Text
+
+UNITS: Final = (("ether", 18), ("gwei", 9), ("wei", 0))
+"""Names of amounts with their decimal places."""
 
 console = Console()
 progress_console = Console(stderr=True)
@@ -43,7 +48,32 @@ def short(text: str, size: int = 10) -> str:
     return text if len(text) <= size + 1 else text[:size] + "…"
 
 
-def amount(wei: str | int) -> str:
-    """Wei as a decimal of 18 places without trailing zeros."""
-    whole, part = divmod(int(wei), 10**18)
-    return f"{whole}.{part:018d}".rstrip("0").rstrip(".")
+def amount(wei: str | int, places: int = 18) -> str:
+    """Wei as a decimal without trailing zeros, in ether or in a unit of so many places."""
+    whole, part = divmod(int(wei), 10**places)
+    return f"{whole}.{part:0{places}d}".rstrip("0").rstrip(".")
+
+
+def unit_for(wei: int) -> tuple[str, int]:
+    """The unit in which an amount has few leading zeros, with its decimal places."""
+    return next((unit for unit in UNITS if wei * 10**6 >= 10 ** unit[1]), UNITS[-1])
+
+
+def money(wei: str | int) -> str:
+    """An exact amount with its unit, as `--max-fee` takes it."""
+    name, places = unit_for(int(wei))
+    return f"{amount(wei, places)} {name}"
+
+
+def rounded(wei: str | int, places: int) -> str:
+    """Six significant digits of an amount in a unit of so many decimal places."""
+    return f"{Decimal(f'{int(wei) / 10**places:.6g}'):f}"  # no exponent
+
+
+def age(at_ms: int) -> str:
+    """How long ago a time was, by this machine's clock."""
+    seconds = max(0, int(time.time()) - int(at_ms) // 1_000)
+    for size, name in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {name}"
+    return f"{seconds} s"

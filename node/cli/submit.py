@@ -10,7 +10,7 @@ import typer
 from rich.live import Live
 
 from node.cli.options import DEFAULT_NODES, AsJson, NodeUrls, PasswordFile
-from node.cli.output import amount, cell, print_json, progress_console, say, short
+from node.cli.output import UNITS, amount, cell, print_json, progress_console, say, short
 from node.errors import ExitCode, InputError
 from node.programs.accounts import AccountsError, read_accounts
 from protocol.bounds import MAX_ALLOWLIST
@@ -120,7 +120,7 @@ def _verdict(document: Json) -> str:
 def parse_amount(text: str) -> int:
     """Wei of `123`, `0.5ether` or `20gwei`; raises InputError."""
     digits, places = text, 0
-    for unit, decimals in (("ether", 18), ("gwei", 9), ("wei", 0)):
+    for unit, decimals in UNITS:
         if text.endswith(unit):
             digits, places = text.removesuffix(unit).strip(), decimals
             break

@@ -88,7 +88,9 @@ def test_a_large_request_is_quoted_by_its_first_tranche():
 
 def test_only_one_large_request_buys_at_a_time():
     other = Buyer(Hash(word("large")), 4, Wei(40), (), (), False)
-    ranks = {identity: tie_rank(crowded().beacon, identity) for identity in (*_IDS, other.request_id)}
+    ranks = {
+        identity: tie_rank(crowded().beacon, identity) for identity in (*_IDS, other.request_id)
+    }
     early = [identity for identity in _IDS if ranks[identity] < ranks[other.request_id]]
     (draws,) = quote(20, [crowded(other)], BPS).clearings
     assert 0 < len(early) < len(_IDS)
