@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from node.cli import auction, explain, jobs, keys, market, start, status, submit, verify
+from node.cli import auction, explain, jobs, keys, market, quote, start, status, submit, verify
 from node.cli.output import complain
 from node.errors import ExitCode, NodeError
 
@@ -29,7 +29,7 @@ program.command("jobs")(jobs.jobs)
 program.command("job")(jobs.job)
 program.command("verify")(verify.verify)
 program.command("market")(market.market)
-program.command("quote")(market.quote)
+program.command("quote")(quote.quote)
 program.command("explain")(explain.explain)
 
 

@@ -75,6 +75,11 @@ class SolvencyPlan:
         return tuple(keccak(raw) for raw in (*self.segment_inputs, self.combine_input))
 
 
+def slots_of(accounts: int) -> int:
+    """Slots that a plan of so many accounts takes: its segments and the combining one."""
+    return -(-accounts // ACCOUNTS_PER_SEGMENT) + 1
+
+
 def plan(accounts: Sequence[Account], seed: bytes) -> SolvencyPlan:
     """Cut accounts into full segments, in order; 3 ms of CPU per account, so not on an event loop.
 

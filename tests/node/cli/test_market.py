@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,13 +11,19 @@ import pytest
 from node.api.port import Json
 from node.errors import ExitCode
 from node.history import receipts_of, summary_of
+from protocol.auction import Buyer, clear
+from protocol.clearing import Rule
+from protocol.market_record import record_of
 from protocol.market_state import market_json, standing_json
 from protocol.params import DEVNET
+from protocol.types import Hash, Wei
 from tests.node.cli.conftest import FinishedRequest
 from tests.node.client.proven import make_bundle, table
+from tests.node.client.test_quoting import crowded
 from tests.node.client.test_round_verification import record
 from tests.node.proving.conftest import built
 from tests.protocol.certified import CLASS, OPERATORS, PRICE, World, id_of, request_body
+from tests.vectors.encoding import word
 
 __all__ = ["built"]
 
@@ -97,21 +103,72 @@ def accounts(tmp_path):
     return path
 
 
-def test_market_shows_every_class_and_one(cli, url):
-    ran = cli("market", "--node", url)
+def lines(ran):
+    """What a verb printed, which fits a terminal of 80 columns."""
     assert ran.code == ExitCode.OK
-    assert "groth16/S" in ran.out
-    one = cli("market", "--class", "groth16/S", "--node", url)
-    assert one.code == ExitCode.OK
-    assert f"depth in round {ROUND}" in one.out
-    told = json.loads(cli("market", "--class", "groth16/S", "--node", url, "--json").out)
-    assert told["clearings"][0]["round"] == ROUND
-    demand, supply = told["depth"]["demand"], told["depth"]["supply"]
-    assert [point["slots"] for point in demand] == sorted(point["slots"] for point in demand)
-    assert [int(point["price"]) for point in demand] == sorted(
-        (int(point["price"]) for point in demand), reverse=True
+    rows = ran.out.splitlines()
+    assert all(len(row) <= 80 for row in rows), max(rows, key=len)
+    return rows
+
+
+def thick(finished, *, price=5):
+    """Make the node's round a thick clearing in which 20 slots are more than an eighth."""
+    market = replace(crowded(), price=Wei(price))
+    (document,) = record_of([(market, clear(market))])
+    finished.document_of_round = {**finished.document_of_round, "markets": [document]}
+
+
+def test_market_shows_every_class(cli, url, finished):
+    rows = lines(cli("market", "--node", url))
+    (shown,) = [row.split() for row in rows if "groth16/S" in row]
+    assert shown[:4] == ["groth16/S", "thin", "0.000875", "ether"]
+    assert shown[-1] == "ago"
+    (told,) = json.loads(cli("market", "--node", url, "--json").out)["classes"]
+    assert (told["rule"], told["last"]["round"]) == ("thin", ROUND)
+    finished.document_of_round["markets"] = []
+    assert any(row.endswith("none") for row in map(str.rstrip, lines(cli("market", "--node", url))))
+
+
+def test_market_shows_prices_and_depth_of_a_class(cli, url):
+    rows = lines(cli("market", "--class", "groth16/S", "--node", url))
+    assert rows[0] == (
+        "groth16/S: thin market in epoch 1, thin in the next by its clearings so far"
     )
-    assert supply[-1]["slots"] == 32
+    assert rows[1] == "reference price 0.000875 ether a slot, bid fee 0.5 % of it"
+    assert rows[2] == "requests that wait: 1, for slots: 2; slots announced: 32, busy: 0"
+    assert "0.001 |..." in rows
+    (history,) = [row.split() for row in rows if row.split()[:1] == [str(ROUND)]]
+    assert history[-7:] == ["thin", "0.001", "13", "32", "11", "5", "4"]
+    assert rows[-2].startswith("< the curves cross: ")
+    assert rows[-1] == "2 more slots are wanted by requests that name their operators"
+    told = json.loads(cli("market", "--class", "groth16/S", "--node", url, "--json").out)
+    depth = told["depth"]
+    assert (depth["round"], depth["named_slots"]) == (ROUND, 2)
+    assert [set(level) for level in depth["levels"]] == [{"price", "wanted", "offered"}] * 3
+    assert [level["wanted"] for level in depth["levels"]] == [9, 11, 11]
+    assert depth["crossing"]["slots"] == 11
+
+
+def test_market_says_where_nothing_was_sold(cli, url, finished):
+    poor = World()
+    done = poor.decide([REQUEST], poor.asks())
+    finished.document_of_round["markets"] = record_of(done.clearings)
+    rows = lines(cli("market", "--class", "groth16/S", "--node", url))
+    assert any("(0.001)" in row for row in rows)
+    assert any(row.startswith("(price): nothing was sold") for row in rows)
+    finished.document_of_round["markets"] = []
+    rows = lines(cli("market", "--class", "groth16/S", "--node", url))
+    assert rows[-1] == "no clearing yet"
+
+
+def test_a_deep_market_is_cut_around_its_crossing(cli, url, finished):
+    fees = range(1, 40)
+    buyers = tuple(Buyer(Hash(word(f"b{fee}")), 1, Wei(fee), (), (), True) for fee in fees)
+    market = replace(crowded(), rule=Rule.THIN, buyers=buyers)
+    finished.document_of_round["markets"] = record_of([(market, clear(market))])
+    rows = lines(cli("market", "--class", "groth16/S", "--node", url))
+    assert rows[-1] == "27 more prices: --json has all"
+    assert sum(row.rstrip().endswith("<") for row in rows) >= 1
 
 
 def test_an_unknown_class_names_those_there_are(cli, url):
@@ -125,21 +182,58 @@ def test_quote_says_slots_price_and_chance(cli, url, accounts):
     told = json.loads(cli("quote", "solvency", accounts, "--node", url, "--json").out)
     assert (told["slots"], told["class"], told["rule"]) == (3, "groth16/S", "thin")
     assert int(told["fee_now"]) == 3 * int(told["reference_price"]) + int(told["bid_fee"])
+    assert told["recent_prices"] == [str(PRICE)]
+    (cleared,) = told["rounds"]
+    assert (cleared["round"], cleared["rule"], len(cleared["fees"])) == (ROUND, "thin", 3)
     assert [row["percent"] for row in told["fees"]] == [50, 80, 95, 100]
     least = int(told["fees"][-1]["fee"])
+    assert cleared["fees"] == [str(least)] * 3
     for fee, chance in ((least, 100), (least - 1, 0)):
         answer = cli("quote", "solvency", accounts, "--fee", fee, "--node", url, "--json")
         assert json.loads(answer.out)["chance_percent"] == chance
-    shown = cli("quote", "solvency", accounts, "--fee", least, "--node", url)
-    assert shown.out.splitlines()[-1] == f"chance of {least} wei: 100 %"
+    rows = lines(cli("quote", "solvency", accounts, "--fee", least, "--node", url))
+    assert rows[0].startswith("solvency: 3 slots of class groth16/S (2 segments and")
+    assert rows[-1] == "chance of 0.003015 ether: 100 %"
+    rows = lines(cli("quote", "solvency", accounts, "--node", url))
+    assert rows[-1] == "chance of 100 %: 0.003015 ether"
+
+
+def test_quote_of_a_large_request_tells_of_its_first_tranche(cli, url, accounts, finished):
+    thick(finished)
+    accounts.write_text("account_id,balance\n" + "".join(f"a{n},{n}\n" for n in range(100)))
+    rows = lines(cli("quote", "solvency", accounts, "--node", url))
+    assert "it would buy in tranches, 4 slots a round; what follows is told of the first" in rows
+    told = json.loads(cli("quote", "solvency", accounts, "--node", url, "--json").out)
+    assert (told["slots"], told["slots_at_once"]) == (8, 4)
+    # 6 a slot, and the bid fee of a wei a slot; 2 wei more pay one more for the tranche.
+    assert set(told["rounds"][0]["fees"]) <= {"56", "58"}
+
+
+def test_quote_tells_fees_that_no_round_would_have_served(cli, url, accounts, finished):
+    market = replace(crowded(), sellers=())
+    finished.document_of_round["markets"] = record_of([(market, clear(market))])
+    rows = lines(cli("quote", "solvency", accounts, "--node", url))
+    assert rows[-1] == "chance of 100 %: no fee would have done"
+    told = cli("quote", "solvency", accounts, "--fee", "1ether", "--node", url, "--json")
+    assert json.loads(told.out)["chance_percent"] == 0
 
 
 def test_quote_without_a_clearing_knows_the_reference_price(cli, url, accounts, finished):
     finished.document_of_round = {**finished.document_of_round, "markets": []}
-    ran = cli("quote", "solvency", accounts, "--node", url)
-    assert ran.code == ExitCode.OK
-    assert "no clearing yet" in ran.out
+    rows = lines(cli("quote", "solvency", accounts, "--node", url))
+    assert rows[-1] == "no clearing yet: the reference price is all that is known"
+    for fee, said in (("1ether", "1 ether covers it"), ("5", "5 wei does not cover it")):
+        asked = cli("quote", "solvency", accounts, "--fee", fee, "--node", url)
+        assert lines(asked)[-1] == said
     assert cli("quote", "nothing", accounts, "--node", url).code == ExitCode.BAD_INPUT
+
+
+def test_quote_refuses_what_submit_refuses(cli, url, accounts):
+    assert cli("quote", "solvency", accounts, "--fee", "much", "--node", url).complains()
+    accounts.write_text("account_id,balance\na,-1\n")
+    ran = cli("quote", "solvency", accounts, "--node", url)
+    assert (ran.code, ran.complains()) == (ExitCode.BAD_INPUT, True)
+    assert "line 2" in ran.err
 
 
 def test_explain_a_request(cli, url):
