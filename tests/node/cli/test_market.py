@@ -16,6 +16,7 @@ from protocol.clearing import Rule
 from protocol.market_record import record_of
 from protocol.market_state import market_json, standing_json
 from protocol.params import DEVNET
+from protocol.reputation import Standing
 from protocol.types import Hash, Wei
 from tests.node.cli.conftest import FinishedRequest
 from tests.node.client.proven import make_bundle, table
@@ -236,27 +237,85 @@ def test_quote_refuses_what_submit_refuses(cli, url, accounts):
     assert "line 2" in ran.err
 
 
-def test_explain_a_request(cli, url):
-    ran = cli("explain", "0x" + id_of(REQUEST).hex(), "--node", url)
-    assert ran.code == ExitCode.OK
-    assert "fee_below_price: the maximum fee is below slots times price" in ran.out
-    assert f"the price was {2 * PRICE}" in ran.out
+def test_explain_a_request_that_lost(cli, url):
+    rows = cli("explain", "0x" + id_of(REQUEST).hex(), "--node", url).out.splitlines()
+    assert f"round {ROUND}, " in rows[2]
+    assert rows[2].endswith("ago, groth16/S, thin market:")
+    assert rows[3:7] == [
+        "  0.001 ether a slot",
+        "  fee_below_price: the maximum fee is below slots times price",
+        "  2 slots cost 0.002 ether at this price",
+        "  it offered 0.00099 ether for them, after the bid fee",
+    ]
     told = json.loads(cli("explain", id_of(REQUEST).hex(), "--node", url, "--json").out)
     assert told["receipts"][0]["verdict"] == "fee_below_price"
     other = cli("explain", id_of(REQUEST).hex(), "--round", 5, "--node", url, "--json")
     assert json.loads(other.out)["receipts"] == []
+    said = cli("explain", id_of(REQUEST).hex(), "--round", 5, "--node", url).out
+    assert "it was in no clearing of round 5" in said
+
+
+def test_explain_says_how_a_request_ended(cli, url, finished):
+    award = {"round": 40, "gateway": "0x" + OPERATORS[1].hex(), "price": "1", "fee": str(PRICE)}
+    finished.change = {"award": award, "verdict": "won"}
+    rows = cli("explain", finished.request_id, "--node", url).out.splitlines()
+    assert "awarded in round 40 for 0.001 ether" in rows
+    assert any(row.startswith("  segment 0: 0x") and "prover number 2" in row for row in rows)
+    assert any(row.startswith("  combining segment: 0x") for row in rows)
+    assert "settled in round 41 for 0.003 ether" in rows
+    assert "  slots 0.001 ether, bid fee 0.002 ether" in rows
+    assert f"  transaction 0x{'0d' * 32}" in rows
+    assert rows[-1] == "  received 0.0, admitted 0.4"
+    finished.change |= {"award": None, "segments": [], "reason": "deadline_past"}
+    finished.change["result"] = finished.document()["result"] | {
+        "status": "expired",
+        "settle_tx": "0x",
+    }
+    rows = cli("explain", finished.request_id, "--node", url).out.splitlines()
+    assert "expired in round 41 for 0.003 ether" in rows
+    assert "  slots 0 wei, bid fee 0.003 ether" in rows
+    assert "reason: deadline_past" in rows
+    assert not any("transaction" in row for row in rows)
 
 
 def test_explain_an_operator(cli, url, finished):
     finished.change = {"operator": "0x" + OPERATORS[0].hex()}
     for name in ("me", "0x" + OPERATORS[0].hex()):
-        ran = cli("explain", name, "--node", url)
-        assert ran.code == ExitCode.OK
-        assert "quality 10000 of 10000" in ran.out
-        assert "sells at most 8 slots" in ran.out
+        rows = lines(cli("explain", name, "--node", url))
+        assert rows[2].startswith("quality 10000 of 10000")
+        assert any(row.startswith("slot cap 8, ") for row in rows)
+        assert "eligible: its quality is at least 2500" in rows
+        assert "  it asked 0.0001 ether for each of 8 free slots" in rows
+        assert "  asks up to 0.001 ether sell at this price" in rows
+        assert any(row.startswith("  it sold ") for row in rows)
     assert cli("explain", "0x" + "07" * 20, "--node", url).code == ExitCode.BAD_INPUT
     assert cli("explain", "0x1234", "--node", url).complains()
-    assert cli("explain", "0x" + "07" * 32, "--node", url).code == ExitCode.REFUSED
+    unknown = cli("explain", "0x" + "07" * 32, "--node", url)
+    assert (unknown.code, unknown.complains()) == (ExitCode.REFUSED, True)
+    assert "an ask is explained by its operator's address" in unknown.err
+
+
+def test_explain_names_the_clearings_that_an_operator_was_not_in(cli, url, finished):
+    (market,) = finished.document_of_round["markets"]
+    me = "0x" + OPERATORS[0].hex()
+    market["receipts"] = [row for row in market["receipts"] if row["bidder"] != me]
+    rows = lines(cli("explain", me, "--node", url))
+    assert f"round {ROUND}, groth16/S: not in this clearing, see below" in rows
+    assert any("it did not ask, or had no free slot" in row for row in rows)
+    told = json.loads(cli("explain", me, "--node", url, "--json").out)
+    assert [row["round"] for row in told["absent"]] == [ROUND]
+    assert lines(cli("explain", me, "--round", 7, "--node", url))[-1] == "round 7 cleared nothing"
+    finished.document_of_round["markets"] = []
+    assert lines(cli("explain", me, "--node", url))[-1] == "no round cleared anything yet"
+
+
+def test_explain_an_operator_that_is_shut_out(cli, url, finished):
+    finished.world.ledger = replace(
+        finished.world.ledger, standings={OPERATORS[0]: Standing(0, 0, 40_000)}
+    )
+    rows = lines(cli("explain", "0x" + OPERATORS[0].hex(), "--node", url))
+    assert any(row.startswith("quality 1666 of 10000") for row in rows)
+    assert any(row.startswith("NOT eligible: its quality is below 2500") for row in rows)
 
 
 def test_auction_verify_says_identical_or_the_first_difference(cli, url, finished):
@@ -276,7 +335,64 @@ def test_auction_verify_says_identical_or_the_first_difference(cli, url, finishe
     assert cli("auction", "verify", ROUND, "--node", url).complains()
 
 
-@pytest.mark.parametrize("verb", [("market",), ("explain", "me"), ("market", "--class", "x")])
-def test_a_node_that_answers_otherwise_is_told(cli, url, finished, verb):
-    finished.change = {"classes": 5, "operator": 7}
-    assert cli(*verb, "--node", url).complains()
+VERBS = {
+    "market": ("market",),
+    "class": ("market", "--class", "groth16/S"),
+    "quote": ("quote", "solvency"),
+    "request": ("explain", id_of(REQUEST).hex()),
+    "operator": ("explain", "0x" + OPERATORS[0].hex()),
+}
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "json"])
+@pytest.mark.parametrize(
+    ("verbs", "what", "answer"),
+    [
+        ("market class quote", "describe", {"classes": 5, "programs": 5}),
+        ("market class quote operator", "clearings", 5),
+        ("market class quote operator", "clearings", [5]),
+        ("market class quote operator", "clearings", [{"round": "../../livez"}]),
+        ("class quote", "round", {"markets": []}),
+        ("class quote", "round", {"markets": "none"}),
+        ("quote", "market", {"reference_price": "dear"}),
+        ("request operator", "receipts", 5),
+        ("request", "request", {"request_id": "0x../../livez"}),
+    ],
+)
+def test_a_node_that_answers_otherwise_is_told(
+    cli, url, finished, accounts, verbs, what, answer, more
+):
+    async def told(*_arguments):
+        return answer
+
+    if what == "describe":
+        finished.change = answer
+    else:
+        setattr(finished, what, told if what != "market" else lambda _class_id: answer)
+    for verb in verbs.split():
+        arguments = [*VERBS[verb], *([accounts] if verb == "quote" else []), *more]
+        ran = cli(*arguments, "--node", url)
+        assert (ran.code, ran.complains()) == (ExitCode.NODE_UNREACHABLE, True), verb
+
+
+@pytest.mark.parametrize(
+    ("verb", "what"),
+    [("market", "market"), ("class", "market"), ("request", "request"), ("operator", "standing")],
+)
+def test_numbers_that_are_none_are_told_where_they_are_shown(cli, url, finished, verb, what):
+    good = {
+        "market": finished.market(CLASS),
+        "request": finished.document(),
+        "standing": finished.standing(OPERATORS[0]),
+    }[what]
+    bad = {key: "none" if isinstance(value, int) else value for key, value in good.items()}
+    bad |= {"reference_price": "none", "max_fee": "none"}
+
+    async def told(*_arguments):
+        return bad
+
+    setattr(finished, what, told if what == "request" else lambda _id: bad)
+    ran = cli(*VERBS[verb], "--node", url)
+    assert ran.code == ExitCode.NODE_UNREACHABLE
+    assert ran.err.startswith("error: the answer is not as documented")
+    assert len(ran.err.splitlines()) == 1
