@@ -11,6 +11,13 @@ import pytest
 from node.cli.app import run
 from node.client.bundle import PARTS
 from node.client.verification import STEPS
+from node.history import receipts_of, summary_of
+from protocol.documents import table_json
+from protocol.market_state import market_json, standing_json
+from protocol.params import DEVNET
+from tests.node.client.proven import table
+from tests.node.client.test_round_verification import record
+from tests.protocol.certified import CLASS, OPERATORS, PRICE, World, request_body
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -74,6 +81,34 @@ def test_the_page_on_proofs_names_every_step_and_file():
         *(f"`{part}`" for part in ("request.json", *(f"{p}.json" for p in PARTS))),
     ):
         assert f"| {name} |" in page, name
+
+
+def fields(answer):
+    """Names of the fields of an answer, at any depth."""
+    if isinstance(answer, dict):
+        return set(answer).union(*map(fields, answer.values()))
+    return set().union(*map(fields, answer)) if isinstance(answer, list) else set()
+
+
+def test_the_api_page_has_every_field_of_the_market():
+    document, world = record(), World()
+    world.decide([request_body(fee=PRICE)], world.asks())
+    (market,) = document["markets"]
+    answers = {
+        "/v1/rounds`": summary_of(document, market),
+        "/v1/receipts/{request id or operator}`:": [
+            receipt for _, receipt in receipts_of(document, market)
+        ],
+        "/v1/markets/{class_id}`:": market_json(world.ledger, CLASS, DEVNET),
+        "/v1/operators/{operator}`;": standing_json(world.ledger, OPERATORS[0], DEVNET),
+        "/v1/tables/{epoch}`:": table_json(table()),
+    }
+    page = (ROOT / "docs/api.md").read_text()
+    for path, answer in answers.items():
+        (block,) = re.findall(
+            rf"^`GET {re.escape(path)}.*\n\n((?: {{4}}.*\n)+)", page, re.MULTILINE
+        )
+        assert set(re.findall(r'"(\w+)"', block)) == fields(answer), path
 
 
 def test_every_folder_of_the_source_is_on_the_architecture_page():

@@ -39,6 +39,22 @@ def test_jobs_and_job_show_it(devnet: Standing, settled: dict[str, Any]) -> None
     assert request_id[:8] in devnet.node("jobs").stdout
 
 
+def test_the_market_can_be_read(devnet: Standing, settled: dict[str, Any]) -> None:
+    number = settled["award"]["round"]
+    told = devnet.node("market", "--class", "groth16/S", "--json").json
+    assert number in [row["round"] for row in told["clearings"]]
+    quoted = devnet.node("quote", "solvency", devnet.state["requester"]["accounts"], "--json").json
+    assert quoted["slots"] == len(settled["segments"])
+    (round_of_it,) = [row for row in quoted["rounds"] if row["round"] == number]
+    assert set(round_of_it["fees"]) == {settled["result"]["fee"]}
+    for identity in (settled["request_id"], settled["bid_id"]):
+        (receipt,) = devnet.node("explain", identity, "--json").json["receipts"]
+        assert (receipt["round"], receipt["verdict"]) == (number, "won")
+    prover = settled["segments"][0]["operator"]
+    shown = devnet.node("explain", prover, "--round", str(number)).stdout
+    assert "won: it trades" in shown
+
+
 async def table_hash(devnet: Standing) -> str:
     """Hash of the first operator table, as a verifier once reads it from the chain."""
     registry = load_deployment(Path(devnet.state["deployment"])).contracts.prover_registry
