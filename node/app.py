@@ -26,6 +26,7 @@ from chain.signer import DEVNET_POLICY, Sender
 from chain.transaction import Account
 from node.api.http import build_api
 from node.api.serve import bind, serve_api
+from node.box import BidCiphers
 from node.chain_errors import explained
 from node.client.api import NodeClient
 from node.crypto import Crypto
@@ -200,6 +201,7 @@ class _Node:
             genesis_ms=identity.deployment.genesis_ms,
             secret=keccak(b"provernet/salt" + identity.keys.session.secret),
             aggregator=self.signatures,
+            cipher=BidCiphers(identity.keys.sealing),
         )
         self.handlers: dict[type[Any], Callable[[Any], Any]] = {}
         guard = SigningGuard(store, identity.keys, identity.domain, identity.operator)

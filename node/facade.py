@@ -9,11 +9,12 @@ from node.api.port import Check
 from node.ingress import Refused
 from protocol.codec import decode
 from protocol.dispatch import KNOWN_CLASSES
+from protocol.eip712 import digest
 from protocol.errors import Rejection, RejectionReason
 from protocol.inputs import EscrowBalance, Received
 from protocol.ledger import reference_price
 from protocol.market_state import market_json, standing_json
-from protocol.messages import Cancel, RequestBody
+from protocol.messages import Cancel, ProofRequest, SealedBid
 from protocol.reputation import NEWCOMER, quality
 from protocol.rotation import committee, gateway, view_at
 from protocol.types import Address, Hash
@@ -89,7 +90,8 @@ class NodeFacade:
         tables = self._replica.tables()
         table = None if ledger is None else tables.get(ledger.next_epoch)
         connected = self._network.connected() | {setup.me}
-        leader = b"" if table is None else gateway(table, committee(table, setup.params), view)
+        members = () if table is None else committee(table, setup.params)
+        leader = b"" if table is None else gateway(table, members, view)
         known = [(found, self._programs[key]) for key, found in state.programs.items()]
         classes = sorted({Hash(found.class_id) for found, _ in known})
         return {
@@ -105,6 +107,15 @@ class NodeFacade:
             "last_sequence": 0 if ledger is None else ledger.sequence,
             "gateway": _hex(leader),
             "parameters_hash": _hex(setup.params.hash()),
+            "sealing": {
+                "epoch": 0 if table is None else table.epoch,
+                "round": 0 if ledger is None else ledger.round + 1,
+                "committee": [
+                    {"operator": _hex(row.operator), "sealing_key": _hex(row.sealing_key)}
+                    for row in (() if table is None else table.operators)
+                    if row.operator in members
+                ],
+            },
             "operators": [
                 {
                     "operator": _hex(row.operator),
@@ -145,11 +156,11 @@ class NodeFacade:
         """See `NodePort`."""
         envelope = await self._admit(frame)
         body = envelope.body
-        if not isinstance(body, RequestBody):
+        if not isinstance(body, ProofRequest):
             raise Rejection(RejectionReason.UNKNOWN_KIND, "a request is expected")
-        request_id = body.bid.request_id
+        request_id = digest(self._replica.setup.domain, body)
         if await self._documents.document(request_id) is None:
-            requester = Address(body.request.requester)
+            requester = Address(body.requester)
             escrow = await self._escrow_of(requester)
             reason = self._replica.admission(body, escrow, self._clock.now_ms())
             if reason is not None:
@@ -157,6 +168,19 @@ class NodeFacade:
             await self._submit(EscrowBalance(requester, escrow))
             await self._take(frame)
         return request_id
+
+    async def bid(self, request_id: bytes, frame: bytes) -> bytes:
+        """See `NodePort`."""
+        body = (await self._admit(frame)).body
+        if not isinstance(body, SealedBid) or body.request_id != request_id:
+            raise Rejection(RejectionReason.UNKNOWN_KIND, "a sealed bid for it is expected")
+        bid_id = digest(self._replica.setup.domain, body)
+        if bid_id not in self._replica.state.bids:
+            reason = self._replica.bid_refusal(body)
+            if reason is not None:
+                raise Rejection(reason)
+            await self._take(frame)
+        return bid_id
 
     async def cancel(self, frame: bytes) -> None:
         """See `NodePort`."""
@@ -241,9 +265,9 @@ class NodeFacade:
         await self._submit(Received(frame))
         await self._network.broadcast(frame, reliable=True)
 
-    def _explain(self, reason: RejectionReason, body: RequestBody, escrow: int) -> str:
+    def _explain(self, reason: RejectionReason, body: ProofRequest, escrow: int) -> str:
         if reason is RejectionReason.ESCROW_TOO_LOW:
-            reserve = int.from_bytes(body.request.reserve, "big")
+            reserve = int.from_bytes(body.reserve, "big")
             return f"free escrow {escrow} wei, reserve {reserve} wei: deposit more or ask for less"
         return ""
 

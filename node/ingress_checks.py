@@ -12,25 +12,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from protocol.codec import decode
-from protocol.eip712 import Domain, digest, signed_digest, value_digest, vote_digest
+from protocol.eip712 import Domain, signed_digest, value_digest, vote_digest
 from protocol.errors import Rejection, RejectionReason
 from protocol.messages import (
     Accept,
-    AskBid,
     Batches,
     BidList,
+    BidReceipt,
+    BidShares,
     Bodies,
     Body,
+    Cancel,
     Certificate,
     Envelope,
     Kind,
+    ProofRequest,
     Proposal,
-    RequestBody,
+    SealedBid,
     SegmentResult,
     Status,
     Timeout,
     Unavailable,
 )
+from protocol.sealing import is_ask
 
 if TYPE_CHECKING:
     from protocol.crypto import SignatureChecker
@@ -39,9 +43,7 @@ if TYPE_CHECKING:
 
 VOTES: Final = frozenset({Kind.PREPARE, Kind.LOCK, Kind.COMMIT})
 CONTAINERS: Final = frozenset({Kind.BODIES, Kind.BATCHES})
-REQUESTER_KINDS: Final = frozenset({Kind.REQUEST, Kind.CANCEL})
-"""Signed by the requester's own key; anyone may hand them on."""
-LAST_SIGNED: Final = Kind.CANCEL
+LAST_SIGNED: Final = Kind.BID_RECEIPT
 MAX_BEHIND: Final = 8
 """Rounds by which a message may be late: its sender is then told what was decided."""
 MAX_AHEAD: Final = 64
@@ -112,7 +114,7 @@ class Checks:
         number: int | None = getattr(envelope.body, "round", None)
         if number is None or isinstance(envelope.body, Certificate):
             return
-        if envelope.kind in _ANY_ROUND:
+        if envelope.kind in _ANY_ROUND or _by_requester(envelope.body):
             return
         kind = Kind(envelope.kind)
         if kind in VOTES and horizon.needless(kind, number, getattr(envelope.body, "view", 0)):
@@ -129,7 +131,8 @@ class Checks:
             Rejection: NOT_A_MEMBER, WRONG_SENDER, STALE, TOO_EARLY.
         """
         kind, body = Kind(envelope.kind), envelope.body
-        if peer is None and kind not in REQUESTER_KINDS:
+        theirs = _by_requester(body)
+        if peer is None and not theirs:
             raise Rejection(RejectionReason.NOT_A_MEMBER, "only requests come without a peer")
         if peer is not None:
             horizon.rows(peer)
@@ -138,7 +141,7 @@ class Checks:
             raise Rejection(RejectionReason.WRONG_SENDER)
         if kind > LAST_SIGNED and envelope.sender != peer:
             raise Rejection(RejectionReason.WRONG_SENDER, "an unsigned message of somebody else")
-        if kind not in REQUESTER_KINDS:
+        if not theirs:
             self._signers(envelope, horizon)
 
     def signatures(self, envelope: Envelope, horizon: Horizon) -> None:
@@ -149,8 +152,6 @@ class Checks:
         """
         body, kind = envelope.body, Kind(envelope.kind)
         match body:
-            case RequestBody():
-                self._request(envelope, body)
             case Certificate():
                 self.certificate(body, horizon)
             case Bodies():
@@ -207,23 +208,9 @@ class Checks:
             raise Rejection(RejectionReason.WRONG_SENDER)
         self.signatures(envelope, horizon)
 
-    def _request(self, envelope: Envelope, body: RequestBody) -> None:
-        request_id = digest(self._domain, body.request)
-        if body.bid.request_id != request_id:
-            # What was signed for another chain or registry has another id here.
-            raise Rejection(
-                RejectionReason.WRONG_SENDER, "a bid for another request, chain or registry"
-            )
-        bid_id = digest(self._domain, body.bid)
-        for signed, signature in (
-            (request_id, body.request_signature),
-            (bid_id, envelope.signature),
-        ):
-            self._require_address((envelope.sender,), signed, signature)
-
     def _session(self, envelope: Envelope, horizon: Horizon) -> None:
         signed = signed_digest(self._domain, envelope)
-        if envelope.kind in REQUESTER_KINDS:
+        if _by_requester(envelope.body):
             addresses: tuple[bytes, ...] = (envelope.sender,)
         else:
             addresses = tuple(row.session for row in self._signers(envelope, horizon))
@@ -271,18 +258,27 @@ class Checks:
 def _named(body: Body) -> bytes | None:
     """The address that a body says it is from."""
     match body:
-        case AskBid() | Timeout() | Status() | Accept() | Unavailable():
+        case SealedBid():
+            return body.bidder
+        case Timeout() | Status() | Accept() | Unavailable():
             return body.operator
-        case BidList():
+        case BidList() | BidShares() | BidReceipt():
             return body.member
         case Proposal():
             return body.gateway
         case SegmentResult():
             return body.prover
-        case RequestBody():
-            return body.request.requester
+        case ProofRequest():
+            return body.requester
         case _:
             return None
+
+
+def _by_requester(body: Body) -> bool:
+    """Whether it is signed by a requester's own key: anyone may hand it on, in any round."""
+    return isinstance(body, ProofRequest | Cancel) or (
+        isinstance(body, SealedBid) and not is_ask(body)
+    )
 
 
 def _certificates(body: Body) -> list[Certificate]:

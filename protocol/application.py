@@ -13,10 +13,13 @@ from protocol.execution import Execution, execute, missing
 from protocol.ledger import listable, unserved
 from protocol.messages import (
     AskBid,
+    BidShares,
+    BuyBid,
     Envelope,
     Kind,
     OutcomeBody,
-    RequestBody,
+    ProofRequest,
+    SealedBid,
     Value,
 )
 from protocol.outcomes import (
@@ -29,17 +32,20 @@ from protocol.outcomes import (
     outcome_id,
 )
 from protocol.rotation import OperatorTable, view_at
-from protocol.round_content import RoundContent
+from protocol.round_content import Buy, RoundContent, Void
 from protocol.rounds.context import Missing
-from protocol.types import Address, Hash, View, Wei
+from protocol.sealing import is_ask, is_share, open_bid, own_share, threshold
+from protocol.types import ZERO_HASH, Address, Hash, View, Wei
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from protocol.batch import Batch
+    from protocol.crypto import BidCipher
     from protocol.job import Job
     from protocol.ledger import Ledger
     from protocol.params import ProtocolParams
-    from protocol.replica_state import ReplicaState
+    from protocol.replica_state import ReplicaState, SignedBid, SignedRequest
 
 
 @dataclass(slots=True)
@@ -54,6 +60,13 @@ class ReplicaApplication:
     params: ProtocolParams
     genesis_ms: int
     now_ms: int
+    members: tuple[Address, ...]
+    """The committee, in table order."""
+    cipher: BidCipher
+    shares: dict[Hash, bytes | None] = field(default_factory=dict)
+    """Own shares by bid id; None: not good."""
+    opened: dict[Hash, BuyBid | AskBid | None] = field(default_factory=dict)
+    """By bid id; None: void."""
     executions: dict[bytes, Execution] = field(default_factory=dict)
     """By Value digest: what was computed is not computed again."""
     vouchers: dict[Hash, tuple[Job, dict[Hash, Outcome]]] = field(default_factory=dict)
@@ -92,57 +105,134 @@ class ReplicaApplication:
         """
         if value.next_epoch not in self.state.tables:
             return RejectionReason.BODY_MISSING
-        content = self.content(value)
-        lacking = missing(content)
+        lacking = self.lacking(value)
         if lacking:
-            return Missing(tuple(sorted(lacking)))
+            return Missing(lacking)
         unproven = tuple(
             identity
-            for identity, outcome in content.outcomes.items()
+            for identity, outcome in self._outcomes(value).items()
             if isinstance(outcome, Completed | Cancelled | Failed) and not self._evident(outcome)
         )
         # Whoever is asked for an outcome answers with its evidence, too.
         return Missing(tuple(sorted(unproven))) if unproven else None
 
-    def execute(self, value: Value) -> Hash | Missing:
-        """Digest of the Batch that follows from a Value."""
-        execution = self.execution(value)
-        return execution if isinstance(execution, Missing) else execution.ledger.batch
+    def reveal(self, value: Value) -> tuple[bytes, ...] | Missing:
+        """Own shares of the Value's bids; they are held before a quorum prepares it."""
+        bids = [Hash(raw) for raw in value.bids]
+        lacking = tuple(bid for bid in bids if self._sealed(bid) is None)
+        if lacking:
+            return Missing(lacking)
+        return tuple(self.own_share(bid) or ZERO_HASH for bid in bids)
+
+    def execute(self, value: Value, shares: Sequence[BidShares]) -> Batch | Missing:
+        """The Batch that follows from a Value and what opens its bids."""
+        execution = self.execution(value, shares)
+        return execution if isinstance(execution, Missing) else execution.header
 
     def envelopes(self, value: Value) -> tuple[bytes, ...]:
-        """Frames of the bodies that a Value names."""
+        """Frames of the bodies that a Value names, each bid's request with it."""
         return tuple(self.frames((*value.bids, *value.outcomes)).values())
 
-    def execution(self, value: Value) -> Execution | Missing:
-        """All that follows from a Value and the certified state."""
+    def execution(self, value: Value, shares: Sequence[BidShares]) -> Execution | Missing:
+        """All that follows from a Value, what opens its bids, and the certified state."""
         identity = value_digest(self.domain, value)
         if identity not in self.executions:
-            content = self.content(value)
-            lacking = missing(content)
+            lacking = self.lacking(value)
             if lacking:
-                return Missing(tuple(sorted(lacking)))
+                return Missing(lacking)
+            content = self.content(value, shares)
+            if missing(content):
+                return Missing(())
             self.executions[identity] = execute(
                 self.ledger, content, self.table, self.params, self.domain
             )
         return self.executions[identity]
 
-    def content(self, value: Value) -> RoundContent:
-        """A Value with all that is held of what it names."""
-        buys: dict[Hash, RequestBody] = {}
+    def lacking(self, value: Value) -> tuple[Hash, ...]:
+        """Ids of bodies that the Value names, bids' requests and programs included."""
+        lacking = {Hash(raw) for raw in value.outcomes} - self._outcomes(value).keys()
+        for bid_id in (Hash(raw) for raw in value.bids):
+            sealed = self._sealed(bid_id)
+            if sealed is None:
+                lacking.add(bid_id)
+            elif not is_ask(sealed):
+                request = self.request(Hash(sealed.request_id))
+                named = sealed.request_id if request is None else request.program_id
+                if request is None or named not in self.state.programs:
+                    lacking.add(Hash(named))
+        return tuple(sorted(lacking))
+
+    def content(self, value: Value, shares: Sequence[BidShares]) -> RoundContent:
+        """A Value with its outcomes, and its bids as far as these shares open them."""
+        buys: dict[Hash, Buy] = {}
         asks: dict[Hash, AskBid] = {}
-        outcomes: dict[Hash, Outcome] = {}
-        for identity in (Hash(raw) for raw in value.bids):
-            body = self._body(identity)
-            if isinstance(body, RequestBody):
-                buys[identity] = body
-            elif isinstance(body, AskBid):
-                asks[identity] = body
+        void: dict[Hash, Void] = {}
+        complete = [held for held in shares if len(held.shares) == len(value.bids)]
+        for place, bid_id in enumerate(Hash(raw) for raw in value.bids):
+            sealed = self._sealed(bid_id)
+            if sealed is None or not self._open(
+                bid_id, sealed, {held.member: held.shares[place] for held in complete}
+            ):
+                continue
+            bid, request = self.opened[bid_id], self.request(Hash(sealed.request_id))
+            if isinstance(bid, AskBid):
+                asks[bid_id] = bid
+            elif request is None or request.requester != sealed.bidder:
+                # An ask that is void, or a bid for somebody else's request.
+                theft = not is_ask(sealed)
+                reason = RejectionReason.WRONG_SENDER if theft else RejectionReason.BAD_DEALING
+                void[bid_id] = Void(ZERO_HASH, 0, reason)
+            elif bid is None:
+                refusal = (Hash(sealed.request_id), request.deadline_view)
+                void[bid_id] = Void(*refusal, RejectionReason.BAD_DEALING)
+            else:
+                buys[bid_id] = Buy(request, bid)
+        return RoundContent(value, buys, asks, void, self._outcomes(value), self.state.programs)
+
+    def own_share(self, bid_id: Hash) -> bytes | None:
+        """This member's share of a bid that it holds; None: it is not good, or no member's."""
+        if bid_id not in self.shares:
+            sealed = self._sealed(bid_id)
+            share = None
+            if sealed is not None and self.me in self.members and self._dealt_here(sealed):
+                row = self.table.operators[self.table.position_of(self.me) or 0]
+                place = self.members.index(self.me)
+                share = own_share(self.domain, sealed, place, row.sealing_key, self.cipher)
+            self.shares[bid_id] = share
+        return self.shares[bid_id]
+
+    def request(self, request_id: Hash) -> ProofRequest | None:
+        """A request that no round has admitted, if it is held."""
+        held = self.state.requests.get(request_id)
+        body = self._archived(request_id) if held is None else held.body
+        return body if isinstance(body, ProofRequest) else None
+
+    def _dealt_here(self, sealed: SealedBid) -> bool:
+        return sealed.epoch == self.table.epoch and len(sealed.boxes) == len(self.members)
+
+    def _open(self, bid_id: Hash, sealed: SealedBid, shares: Mapping[bytes, bytes]) -> bool:
+        """Open a bid if these shares, by member, suffice; whether it is open."""
+        if bid_id not in self.opened and not self._dealt_here(sealed):
+            self.opened[bid_id] = None
+        if bid_id not in self.opened:
+            good = {
+                place: shares[member]
+                for place, member in enumerate(self.members)
+                if member in shares and is_share(sealed, place, shares[member])
+            }
+            if len(good) < threshold(len(self.members)):
+                return False
+            self.opened[bid_id] = open_bid(self.domain, sealed, good, self.cipher)
+        return True
+
+    def _outcomes(self, value: Value) -> dict[Hash, Outcome]:
+        """The Value's outcomes as far as they are known."""
         vouched = self.vouched()
-        for identity in (Hash(raw) for raw in value.outcomes):
-            known = vouched.get(identity) or self._archived_outcome(identity)
-            if known is not None:
-                outcomes[identity] = known
-        return RoundContent(value, buys, asks, outcomes, self.state.programs)
+        named = {
+            identity: vouched.get(identity) or self._archived_outcome(identity)
+            for identity in (Hash(raw) for raw in value.outcomes)
+        }
+        return {identity: known for identity, known in named.items() if known is not None}
 
     def vouched(self) -> dict[Hash, Outcome]:
         """Outcomes that this node found out itself, by id."""
@@ -159,25 +249,37 @@ class ReplicaApplication:
     def unknown(self, bids: Iterable[bytes], outcomes: Iterable[bytes]) -> tuple[Hash, ...]:
         """Ids of somebody's list that this node can not vouch for: their bodies may be lacking."""
         vouched = self.vouched()
-        lacking = [Hash(raw) for raw in bids if self._body(Hash(raw)) is None]
+        lacking = []
+        for bid_id in (Hash(raw) for raw in bids):
+            sealed = self._sealed(bid_id)
+            if sealed is None:
+                lacking.append(bid_id)
+            elif not is_ask(sealed) and self.request(Hash(sealed.request_id)) is None:
+                lacking.append(Hash(sealed.request_id))
         lacking += [Hash(raw) for raw in outcomes if Hash(raw) not in vouched]
         return tuple(lacking)
 
     def frames(self, ids: Iterable[bytes]) -> dict[Hash, bytes]:
-        """Frames of the bids and outcomes that are held, by id, in the order asked for."""
+        """Frames of bids with their requests, and of outcomes, that are held: in the order asked.
+
+        A request may be asked for by itself, too.
+        """
         vouched = self.vouched()
-        found = {Hash(raw): self._frame(Hash(raw), vouched) for raw in ids}
+        found: dict[Hash, bytes | None] = {}
+        for identity in (Hash(raw) for raw in ids):
+            sealed = self._sealed(identity)
+            if sealed is not None and not is_ask(sealed):
+                request_id = Hash(sealed.request_id)
+                found[request_id] = self._frame(request_id, vouched)
+            found[identity] = self._frame(identity, vouched)
         return {identity: frame for identity, frame in found.items() if frame is not None}
 
     def _frame(self, identity: Hash, vouched: dict[Hash, Outcome]) -> bytes | None:
         state = self.state
         if identity in state.requests:
-            held = state.requests[identity]
-            owner = held.body.request.requester
-            return encode(Envelope(Kind.REQUEST, owner, held.body, held.signature))
-        if identity in state.asks:
-            ask = state.asks[identity]
-            return encode(Envelope(Kind.ASK_BID, ask.body.operator, ask.body, ask.signature))
+            return encode(request_envelope(state.requests[identity]))
+        if identity in state.bids:
+            return encode(bid_envelope(state.bids[identity]))
         if identity in vouched:
             return encode(Envelope(Kind.OUTCOME, self.me, encode_outcome(vouched[identity]), b""))
         return state.archive.get(identity)
@@ -193,32 +295,47 @@ class ReplicaApplication:
         return job is not None and evident(job, outcome)
 
     def _buys(self) -> tuple[Hash, ...]:
-        pool = {bid: held.body for bid, held in self.state.requests.items()}
+        """Buyers' bids that this member may list."""
+        pool: dict[Hash, tuple[Hash, ProofRequest]] = {}
+        for bid_id, held in self.state.bids.items():
+            sealed, request_id = held.body, Hash(held.body.request_id)
+            known = self.state.requests.get(request_id)
+            if known is None or sealed.round > self._place or self.own_share(bid_id) is None:
+                continue
+            program = self.state.programs.get(Hash(known.body.program_id))
+            if program is not None and (sealed.bidder, sealed.class_id) == (
+                known.body.requester,
+                program.class_id,
+            ):
+                pool[bid_id] = (request_id, known.body)
         return listable(self.ledger, pool, self.escrow_of, self.view, self.params)
 
     def _asks(self) -> tuple[Hash, ...]:
-        place = (self.ledger.next_epoch, self.ledger.round + 1)
+        """Asks of the open round that this member may list."""
         return tuple(
-            bid
-            for bid, ask in sorted(self.state.asks.items())
-            if (ask.body.epoch, ask.body.round) == place
+            bid_id
+            for bid_id, held in sorted(self.state.bids.items())
+            if is_ask(held.body)
+            and held.body.round == self._place
+            and self.own_share(bid_id) is not None
         )
+
+    @property
+    def _place(self) -> int:
+        """The open round."""
+        return self.ledger.round + 1
 
     def _clear_again(self) -> bool:
         """Once a view: prices moved or provers came, so a request that waits may be served."""
         if self.now_ms < self.state.decided_ms + self.params.view_ms:
             return False
-        classes = {Hash(self.state.asks[bid].body.class_id) for bid in self._asks()}
+        classes = {Hash(self.state.bids[bid].body.class_id) for bid in self._asks()}
         return any(unserved(self.ledger, class_id) for class_id in classes)
 
-    def _body(self, identity: Hash) -> RequestBody | AskBid | None:
-        state = self.state
-        if identity in state.requests:
-            return state.requests[identity].body
-        if identity in state.asks:
-            return state.asks[identity].body
-        body = self._archived(identity)
-        return body if isinstance(body, RequestBody | AskBid) else None
+    def _sealed(self, identity: Hash) -> SealedBid | None:
+        held = self.state.bids.get(identity)
+        body = self._archived(identity) if held is None else held.body
+        return body if isinstance(body, SealedBid) else None
 
     def _archived_outcome(self, identity: Hash) -> Outcome | None:
         body = self._archived(identity)
@@ -236,9 +353,19 @@ def identity_of(domain: Domain, envelope: Envelope) -> Hash | None:
         Rejection: an outcome that is none.
     """
     match envelope.body:
-        case RequestBody() | AskBid():
+        case ProofRequest() | SealedBid():
             return digest(domain, envelope.body)
         case OutcomeBody():
             return outcome_id(decode_outcome(envelope.body))
         case _:
             return None
+
+
+def request_envelope(held: SignedRequest) -> Envelope:
+    """A request as it crossed the wire."""
+    return Envelope(Kind.REQUEST, held.body.requester, held.body, held.signature)
+
+
+def bid_envelope(held: SignedBid) -> Envelope:
+    """A sealed bid as it crossed the wire."""
+    return Envelope(Kind.SEALED_BID, held.body.bidder, held.body, held.signature)

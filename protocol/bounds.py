@@ -11,11 +11,11 @@ from typing import Any, Final
 
 from protocol.messages import (
     Accept,
-    AskBid,
     Batches,
     BidList,
+    BidReceipt,
+    BidShares,
     Bodies,
-    BuyBid,
     Cancel,
     Certificate,
     Commit,
@@ -26,7 +26,7 @@ from protocol.messages import (
     OutcomeBody,
     ProofRequest,
     Proposal,
-    RequestBody,
+    SealedBid,
     SegmentResult,
     Status,
     Timeout,
@@ -43,7 +43,7 @@ KIB: Final = 1_024
 
 FRAME_LIMITS: Final[dict[Kind, int]] = {
     Kind.REQUEST: 16 * KIB,
-    Kind.ASK_BID: KIB,
+    Kind.SEALED_BID: 4 * KIB,
     Kind.BID_LIST: 128 * KIB,
     Kind.PROPOSAL: 256 * KIB,
     Kind.PREPARE: KIB,
@@ -55,6 +55,8 @@ FRAME_LIMITS: Final[dict[Kind, int]] = {
     Kind.RESULT: 128 * KIB,
     Kind.UNAVAILABLE: KIB,
     Kind.CANCEL: KIB,
+    Kind.BID_SHARES: 64 * KIB,
+    Kind.BID_RECEIPT: KIB,
     Kind.CERTIFICATE: 16 * KIB,
     Kind.FETCH: 64 * KIB,
     Kind.BODIES: 960 * KIB,
@@ -77,6 +79,10 @@ MAX_ALLOWLIST: Final = 64
 MAX_PUBLICS: Final = 1_024
 MAX_PROOF: Final = 64 * KIB
 MAX_CLAIM: Final = 1_024
+CIPHERTEXT: Final = 32 + 32 + 4 + 16
+"""Bytes of a sealed bid's salt, amount and slots with the cipher's tag."""
+BOX: Final = 32 + 16
+"""Bytes of a sealed share with the cipher's tag."""
 MAX_ROUNDS: Final = 256
 
 SIGNATURE_SIZES: Final[dict[Kind, int]] = {
@@ -131,6 +137,8 @@ def _agrees(value: Wire) -> bool:
             return value.prepare_view == 0 and value.prepare_value == ZERO_HASH
         case Timeout(prepare=Certificate() as held):
             return (held.view, held.value) == (value.prepare_view, value.prepare_value)
+        case SealedBid():
+            return len(value.boxes) == len(value.share_hashes)
         case DecidedRound(value=decided, certificate=held):
             return held.kind == Kind.COMMIT and (held.epoch, held.round) == (
                 decided.epoch,
@@ -172,17 +180,19 @@ FIELD_RULES: Final[dict[type[Wire], dict[str, Check]]] = {
         "allowlist": items(_address, MAX_ALLOWLIST),
         "salt": _hash,
     },
-    BuyBid: {"request_id": _hash, "max_fee": _amount, "salt": _hash},
-    RequestBody: {"request": fits, "request_signature": _session, "bid": fits},
-    AskBid: {
+    SealedBid: {
         "epoch": _u64,
         "round": _u64,
         "class_id": _hash,
-        "operator": _address,
-        "slots": _u32,
-        "price": _amount,
-        "salt": _hash,
+        "bidder": _address,
+        "request_id": _hash,
+        "commitment": _hash,
+        "ephemeral": _hash,
+        "ciphertext": size(CIPHERTEXT),
+        "boxes": items(size(BOX), MAX_COMMITTEE, 1),
+        "share_hashes": items(_hash, MAX_COMMITTEE, 1),
     },
+    BidReceipt: {"epoch": _u64, "round": _u64, "member": _address, "bid_id": _hash},
     BidList: {
         "epoch": _u64,
         "round": _u64,
@@ -219,7 +229,23 @@ FIELD_RULES: Final[dict[type[Wire], dict[str, Check]]] = {
         "prepare": optional(Kind.PREPARE),
     },
     Vote: {"epoch": _u64, "round": _u64, "view": _u64, "value": _hash},
-    Commit: {"epoch": _u64, "round": _u64, "value": _hash, "batch": _hash},
+    BidShares: {
+        "epoch": _u64,
+        "round": _u64,
+        "member": _address,
+        "value": _hash,
+        "shares": items(_hash, MAX_SET, 1),
+    },
+    Commit: {
+        "epoch": _u64,
+        "round": _u64,
+        "value": _hash,
+        "sequence": _u64,
+        "parent": _hash,
+        "root": _hash,
+        "paid": lambda value: len(value) == 32 and not any(value[:16]),
+        "debits_hash": _hash,
+    },
     Timeout: {
         "epoch": _u64,
         "round": _u64,
@@ -260,6 +286,11 @@ FIELD_RULES: Final[dict[type[Wire], dict[str, Check]]] = {
     Fetch: {"ids": items(_hash, MAX_SET, 1)},
     Bodies: {"envelopes": items(_inner_frame, MAX_ARRAY)},
     FetchBatches: {"from_round": _u64},
-    DecidedRound: {"value": fits, "certificate": fits, "envelopes": items(_inner_frame, MAX_ARRAY)},
+    DecidedRound: {
+        "value": fits,
+        "certificate": fits,
+        "envelopes": items(_inner_frame, MAX_ARRAY),
+        "shares": items(fits, MAX_COMMITTEE),
+    },
     Batches: {"rounds": items(fits, MAX_ROUNDS)},
 }

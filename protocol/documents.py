@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from protocol.execution import Execution
     from protocol.inputs import TableOpened
     from protocol.job import Job
-    from protocol.messages import Certificate, DecidedRound, RequestBody, SegmentResult
-    from protocol.replica_state import Ending, Placed, SignedRequest
+    from protocol.messages import BuyBid, Certificate, DecidedRound, ProofRequest, SegmentResult
+    from protocol.replica_state import Ending, OpenedBid, Placed, SignedRequest
     from protocol.types import Hash
 
 Json = dict[str, Any]
@@ -50,15 +50,18 @@ _SEGMENT_STATES: Final = {
 
 def document_of(
     job: Job,
-    body: RequestBody,
-    bid_id: Hash,
+    request: ProofRequest,
+    bid_id: Hash | None,
+    bid: BuyBid | None,
     placed: Placed | None,
     ending: Ending | None,
     verdict: str,
     sealing_keys: Mapping[bytes, bytes],
 ) -> Json:
-    """The request document, without its version."""
-    request = body.request
+    """The request document, without its version.
+
+    bid_id is None while no bid is held, bid until it is opened.
+    """
     # Past its deadline and never admitted: nothing was reserved, so nothing has to be certified.
     never_admitted = job.expired and job.state in {JobState.REQUESTED, JobState.CLASSIFIED}
     reason = "deadline_past" if never_admitted else ("" if ending is None else ending.reason)
@@ -77,13 +80,13 @@ def document_of(
         }
     return {
         "request_id": _hex(job.request_id),
-        "bid_id": _hex(bid_id),
+        "bid_id": None if bid_id is None else _hex(bid_id),
         "program_id": _hex(request.program_id),
         "requester": _hex(request.requester),
         "state": JobState.REFUNDED.value if never_admitted else job.state.value,
         "reason": reason,
         "verdict": verdict,
-        "max_fee": str(wei_of(body.bid.max_fee)),
+        "max_fee": None if bid is None else str(wei_of(bid.max_fee)),
         "reserve": str(wei_of(request.reserve)),
         "deadline_view": request.deadline_view,
         "issued_at": request.issued_at,
@@ -106,6 +109,7 @@ def document_of(
 def bundle_of(
     job: Job,
     owner: SignedRequest,
+    opened: OpenedBid,
     results: Sequence[SegmentResult],
     result: Result,
     settled: SettledBatch,
@@ -117,14 +121,21 @@ def bundle_of(
     inclusion = settled.result_proof(job.request_id)
     if inclusion is None:
         raise LocalProtocolError("a batch without the result that it settles")
-    frame = encode(
-        Envelope(Kind.REQUEST, owner.body.request.requester, owner.body, owner.signature)
+    requester = owner.body.requester
+    frame = encode(Envelope(Kind.REQUEST, requester, owner.body, owner.signature))
+    sealed = encode(
+        Envelope(Kind.SEALED_BID, requester, opened.sealed.body, opened.sealed.signature)
     )
     return {
         "request_id": _hex(job.request_id),
         "chain_id": domain.chain_id,
         "registry": _hex(domain.registry),
         "request": _hex(frame),
+        "bid": {
+            "sealed": _hex(sealed),
+            "max_fee": str(wei_of(opened.bid.max_fee)),
+            "salt": _hex(opened.bid.salt),
+        },
         "proofs": [
             {
                 "segment": proven.segment,

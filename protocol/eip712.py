@@ -7,16 +7,20 @@ The type table is the only place that names fields and their order; Solidity kee
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import Final
 
+import msgspec
 from eth_hash.auto import keccak
 
+from protocol.batch import Batch
 from protocol.errors import LocalProtocolError
 from protocol.messages import (
     Accept,
     AskBid,
     Batches,
     BidList,
+    BidReceipt,
+    BidShares,
     Bodies,
     Body,
     BuyBid,
@@ -30,7 +34,7 @@ from protocol.messages import (
     OutcomeBody,
     ProofRequest,
     Proposal,
-    RequestBody,
+    SealedBid,
     SegmentResult,
     Status,
     Timeout,
@@ -38,10 +42,7 @@ from protocol.messages import (
     Value,
     Vote,
 )
-from protocol.types import Address, Hash
-
-if TYPE_CHECKING:
-    from protocol.batch import Batch
+from protocol.types import Address, Hash, Wei
 
 TYPE_TABLE: Final[dict[str, str]] = {
     "EIP712Domain": "string name,string version,uint256 chainId,address verifyingContract",
@@ -54,6 +55,12 @@ TYPE_TABLE: Final[dict[str, str]] = {
         "uint64 epoch,uint64 round,bytes32 classId,address operator,uint32 slots,uint256 price,"
         "bytes32 salt"
     ),
+    "SealedBid": (
+        "uint64 epoch,uint64 round,bytes32 classId,address bidder,bytes32 requestId,"
+        "bytes32 commitment,bytes32 sealedHash,bytes32[] shareHashes"
+    ),
+    "BidReceipt": "uint64 epoch,uint64 round,address member,bytes32 bidId",
+    "BidShares": ("uint64 epoch,uint64 round,address member,bytes32 value,bytes32[] shares"),
     "BidList": "uint64 epoch,uint64 round,address member,bytes32[] bids,bytes32[] outcomes",
     "Value": (
         "uint64 epoch,uint64 round,bytes32 parent,bytes32[] lists,bytes32[] bids,"
@@ -129,19 +136,17 @@ def typed_digest(domain: Domain, name: str, values: tuple[FieldValue, ...]) -> H
     return Hash(keccak(b"\x19\x01" + domain.separator + hash_struct(name, values)))
 
 
-def digest(domain: Domain, body: Body | ProofRequest | BuyBid | Value) -> Hash:
+def digest(domain: Domain, body: Body | BuyBid | AskBid | Value) -> Hash:
     """Digest of a body that has one whatever its envelope says; it is the body's id too.
 
-    A RequestBody's is its BuyBid's; a Commit's is that of the Batch it names.
+    A Commit's is that of the Batch that its fields are.
 
     Raises:
         LocalProtocolError: a Vote (its kind decides, see `body_digest`) or an unsigned body.
     """
     match body:
-        case RequestBody():
-            return digest(domain, body.bid)
         case Commit():
-            return Hash(body.batch)
+            return batch_digest(domain, batch_of(body))
         case Proposal():
             value = value_digest(domain, body.value)
             fields: tuple[FieldValue, ...] = (
@@ -202,6 +207,20 @@ def batch_digest(domain: Domain, batch: Batch) -> Hash:
     return typed_digest(domain, "Batch", fields)
 
 
+def batch_of(commit: Commit) -> Batch:
+    """The Batch header that a COMMIT signs."""
+    return Batch(
+        epoch=commit.epoch,
+        round=commit.round,
+        value=Hash(commit.value),
+        sequence=commit.sequence,
+        parent=Hash(commit.parent),
+        root=Hash(commit.root),
+        paid=Wei(_amount(commit.paid)),
+        debits_hash=Hash(commit.debits_hash),
+    )
+
+
 def key_registration_digest(
     domain: Domain,
     operator: Address,
@@ -223,6 +242,9 @@ def _fields(
     body: ProofRequest
     | BuyBid
     | AskBid
+    | SealedBid
+    | BidReceipt
+    | BidShares
     | BidList
     | Value
     | Timeout
@@ -258,18 +280,16 @@ def _fields(
                 _amount(body.price),
                 body.salt,
             )
-        case BidList():
-            return (body.epoch, body.round, body.member, body.bids, body.outcomes)
-        case Value():
+        case SealedBid():
             return (
                 body.epoch,
                 body.round,
-                body.parent,
-                body.lists,
-                body.bids,
-                body.outcomes,
-                body.evidence,
-                body.next_epoch,
+                body.class_id,
+                body.bidder,
+                body.request_id,
+                body.commitment,
+                keccak(body.ephemeral + body.ciphertext + b"".join(body.boxes)),
+                body.share_hashes,
             )
         case Timeout():
             return (
@@ -290,17 +310,12 @@ def _fields(
                 body.pending,
                 prepare_view,
             )
-        case Accept():
-            return (body.request_id, body.segment, body.operator, body.input_hash)
         case SegmentResult():
             publics_hash, proof_hash = keccak(b"".join(body.publics)), keccak(body.proof)
             return (body.request_id, body.segment, body.prover, publics_hash, proof_hash)
-        case Unavailable():
-            return (body.request_id, body.segment, body.operator, body.reason)
-        case Cancel():
-            return (body.request_id,)
         case _:
-            assert_never(body)
+            # Their fields are those of the table.
+            return msgspec.structs.astuple(body)
 
 
 def _amount(raw: bytes) -> int:

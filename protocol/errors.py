@@ -57,6 +57,8 @@ class RejectionReason(Enum):
     AMOUNT_OUT_OF_RANGE = Reason("amount_out_of_range", "the amount is zero or above 2**96 - 1")
     UNKNOWN_CLASS = Reason("unknown_class", "no such class of jobs")
     SLOTS_CHANGED = Reason("slots_changed", "slots are announced once for an epoch", True)
+    BAD_DEALING = Reason("bad_dealing", "the sealed bid opens to nothing that counts")
+    BAD_SHARE = Reason("bad_share", "this member's share of the sealed bid is not good")
     SECOND_BID = Reason("second_bid", "one bid per bidder and market", penalty=5)
     QUEUE_FULL = Reason("queue_full", "the bounded pool is full", True)
 

@@ -39,7 +39,7 @@ from protocol.ledger import (
 )
 from protocol.market_record import markets_hash
 from protocol.market_round import MarketRound
-from protocol.messages import ProofRequest, RequestBody
+from protocol.messages import ProofRequest
 from protocol.outcomes import (
     Cancelled,
     Completed,
@@ -60,8 +60,8 @@ from protocol.reputation import (
     weight_of,
 )
 from protocol.rotation import OperatorTable
-from protocol.round_content import RoundContent, Skipped
-from protocol.types import MAX_AMOUNT, Address, Epoch, Hash, RoundNumber, View, Wei
+from protocol.round_content import Buy, RoundContent, Skipped
+from protocol.types import MAX_AMOUNT, ZERO_HASH, Address, Epoch, Hash, RoundNumber, View, Wei
 
 _BEACON_TAG: Final = b"provernet/beacon/1"
 
@@ -86,6 +86,8 @@ class Execution:
     """Requests that no operator is left for: back in the market, maybe awarded again at once."""
     closed: tuple[Result, ...]
     """Requests that are over."""
+    refused: tuple[tuple[Hash, RejectionReason], ...]
+    """Requests that never entered the market because their bid was no good: nothing is charged."""
     clearings: tuple[tuple[MarketInput, MarketResult], ...]
     """By class id; they hold the receipts, and all that is needed to check them again."""
     skipped: tuple[Skipped, ...]
@@ -94,7 +96,8 @@ class Execution:
 def missing(content: RoundContent) -> frozenset[Hash]:
     """Ids of bodies and programs that `execute` needs and this content lacks."""
     value = content.value
-    bids = {Hash(bid) for bid in value.bids} - set(content.buys) - set(content.asks)
+    bids = {Hash(bid) for bid in value.bids}
+    bids -= content.buys.keys() | content.asks.keys() | content.void.keys()
     outcomes = {Hash(outcome) for outcome in value.outcomes} - set(content.outcomes)
     named = {Hash(body.request.program_id) for body in content.buys.values()}
     return frozenset(bids | outcomes | (named - set(content.programs)))
@@ -128,9 +131,10 @@ def execute(
 
 
 def beacon_of(seed: Hash, value: Hash, content: RoundContent) -> Hash:
-    """keccak256 of tag, epoch seed, round, Value digest, and the salts of the bids by bid id."""
-    bids = [Hash(bid) for bid in content.value.bids]
-    salts = [(content.buys[b].bid if b in content.buys else content.asks[b]).salt for b in bids]
+    """keccak256 of tag, epoch seed, round, Value digest, and the opened bids' salts by bid id."""
+    opened = {bid: buy.bid.salt for bid, buy in content.buys.items()}
+    opened.update({bid: ask.salt for bid, ask in content.asks.items()})
+    salts = [opened[Hash(bid)] for bid in content.value.bids if Hash(bid) in opened]
     round_number = content.value.round.to_bytes(8, "big")
     return Hash(keccak(_BEACON_TAG + seed + round_number + value + b"".join(salts)))
 
@@ -169,6 +173,7 @@ class _Work:
         self.returned: list[Hash] = []
         self.clearings: list[tuple[MarketInput, MarketResult]] = []
         self.skipped: list[Skipped] = []
+        self.refused: list[tuple[Hash, RejectionReason]] = []
 
     def apply_outcomes(self) -> None:
         """Apply the decided outcomes by kind, then by id."""
@@ -181,11 +186,26 @@ class _Work:
                 self.skipped.append(Skipped(identity, reason))
 
     def admit_requests(self) -> None:
-        """Let decided requests enter the market; the lowest bid of a request counts."""
-        for bid_id in sorted(self.content.buys.keys() & {Hash(b) for b in self.content.value.bids}):
-            reason = self._admit(bid_id, self.content.buys[bid_id])
-            if reason is not None:
-                self.skipped.append(Skipped(bid_id, reason))
+        """Let decided requests enter the market; the lowest bid of a request counts.
+
+        A request whose bid is no good is over: sent again, it would open rounds for ever.
+        """
+        for bid_id in (Hash(raw) for raw in self.content.value.bids):
+            if bid_id in self.content.buys:
+                buy = self.content.buys[bid_id]
+                reason = self._admit(bid_id, buy)
+                request_id, deadline = Hash(buy.bid.request_id), buy.request.deadline_view
+            elif bid_id in self.content.void:
+                void = self.content.void[bid_id]
+                reason, request_id, deadline = void.reason, void.request_id, void.deadline_view
+            else:
+                continue
+            if reason is None:
+                continue
+            self.skipped.append(Skipped(bid_id, reason))
+            if request_id != ZERO_HASH and request_id not in self.open | self.closed:
+                self.closed[request_id] = View(deadline)
+                self.refused.append((request_id, reason))
 
     def clear_markets(self, beacon: Hash) -> None:
         """Clear every class that has both sides."""
@@ -236,6 +256,7 @@ class _Work:
             reassigned=tuple(sorted(self.reassigned)),
             returned=tuple(sorted(self.returned)),
             closed=tuple(self.results),
+            refused=tuple(sorted(self.refused, key=lambda pair: pair[0])),
             clearings=tuple(self.clearings),
             skipped=tuple(self.skipped),
         )
@@ -314,7 +335,7 @@ class _Work:
         self.reassigned.append((entry.request_id, outcome.segment))
         return None
 
-    def _admit(self, bid_id: Hash, body: RequestBody) -> RejectionReason | None:
+    def _admit(self, bid_id: Hash, body: Buy) -> RejectionReason | None:
         """Check what certified state can tell; lists vouch for escrow, clock and program."""
         request, request_id = body.request, Hash(body.bid.request_id)
         max_fee, reserve = wei_of(body.bid.max_fee), wei_of(request.reserve)
@@ -333,12 +354,15 @@ class _Work:
             return RejectionReason.FEE_ABOVE_RESERVE
         class_id, slots = Hash(program.class_id), len(request.input_hashes)
         price = reference_price(self.ledger, class_id, self.params)
+        fee = bid_fee(slots, price, max_fee, self.params)
+        if fee == max_fee:
+            return RejectionReason.FEE_BELOW_BID_FEE
         self.open[request_id] = OpenRequest(
             request_id=request_id,
             bid_id=bid_id,
             class_id=class_id,
             max_fee=max_fee,
-            bid_fee=bid_fee(slots, price, max_fee, self.params),
+            bid_fee=fee,
             request=request,
             sponsor=self._sponsor(request),
             held=None,

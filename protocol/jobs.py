@@ -41,7 +41,14 @@ from protocol.messages import (
     Unavailable,
 )
 from protocol.outcomes import Failed, FailReason, Outcome, OutcomeKind
-from protocol.replica_state import MAX_STATEMENTS, Ending, Placed, SignedRequest
+from protocol.replica_state import (
+    MAX_STATEMENTS,
+    Ending,
+    OpenedBid,
+    Placed,
+    SignedBid,
+    SignedRequest,
+)
 from protocol.rotation import view_start_ms
 from protocol.types import Address, Hash, TimestampMs
 
@@ -56,6 +63,7 @@ if TYPE_CHECKING:
     from protocol.params import ProtocolParams
     from protocol.replica_state import ReplicaState
     from protocol.rotation import OperatorTable
+    from protocol.round_content import RoundContent
 
 _UNPAID: Final = {
     ResultStatus.EXPIRED: RejectionReason.DEADLINE_PAST,
@@ -96,7 +104,7 @@ class Jobs:
         self._genesis_ms = genesis_ms
         self._state = state
         self._done: dict[Hash, frozenset[owed.Duty]] = {}
-        self._seen: dict[Hash, tuple[Job, Ending | None, str | None]] = {}
+        self._seen: dict[Hash, tuple[Job, Ending | None, str | None, Hash | None]] = {}
         self._told: dict[Hash, Mapping[str, object]] = {}
 
     def forget_done(self) -> None:
@@ -107,7 +115,7 @@ class Jobs:
 
     def open(self, request_id: Hash, held: SignedRequest, now_ms: int) -> None:
         """Begin to follow a request of a known program."""
-        request = held.body.request
+        request = held.body
         deadline = view_start_ms(request.deadline_view + 1, self._genesis_ms, self._params.view_ms)
         job = new_job(request_id, request, self._me, deadline, TimestampMs(now_ms))
         self._state.owners[request_id] = held
@@ -187,19 +195,22 @@ class Jobs:
         self,
         record: DecidedRound,
         execution: Execution,
-        outcomes: Collection[Outcome],
+        content: RoundContent,
         gateway: bytes,
         table: OperatorTable,
         now_ms: int,
     ) -> list[Effect]:
-        """Take in what a round decided; `outcomes` are those that its Value names."""
+        """Take in what a round decided, before what it no longer needs is let go."""
         state = self._state
         ledger = execution.ledger
+        outcomes = content.outcomes.values()
         for request_id in execution.admitted:
             entry = ledger.open[request_id]
             if request_id not in state.jobs:
-                held = state.requests.get(entry.bid_id) or self._archived(entry.bid_id)
-                self.open(request_id, held, now_ms)
+                self.open(request_id, self._request(request_id), now_ms)
+            state.opened[request_id] = OpenedBid(
+                self._sealed(entry.bid_id), content.buys[entry.bid_id].bid
+            )
             self._feed(request_id, learnt.Admitted(), now_ms)
         for market, cleared in execution.clearings:
             for receipt in cleared.receipts[: len(market.buyers) + len(market.waiting)]:
@@ -218,8 +229,12 @@ class Jobs:
             # A prover that has a segment again has signed what it had to say of it.
             for frame in state.statements.get(request_id, {}).values():
                 self._try(request_id, self._learnt(decode(frame), Hash(keccak(frame))), now_ms)
+        effects = [
+            effect
+            for request_id, reason in execution.refused
+            for effect in self._refuse(request_id, reason, now_ms)
+        ]
         voters = len(table.operators) - len(record.certificate.non_signers)
-        effects: list[Effect] = []
         for result in execution.closed:
             state.endings[result.request_id] = Ending(
                 status=int(result.status),
@@ -238,6 +253,7 @@ class Jobs:
                 bundle = bundle_of(
                     job,
                     state.owners[result.request_id],
+                    state.opened[result.request_id],
                     [self._held_result(job, place) for place in range(len(job.segments))],
                     result,
                     execution.settled,
@@ -260,12 +276,13 @@ class Jobs:
     def advance(self, now_ms: int) -> list[Effect]:
         """Let time pass, then do what is owed and was not done yet, and tell what changed."""
         effects: list[Effect] = []
+        bids = self._waiting_bids()
         for request_id, job in list(self._state.jobs.items()):
             due = owed.next_deadline_ms(job)
             if due is not None and due <= now_ms:
                 self._feed(request_id, learnt.Ticked(), now_ms)
             effects += self._work(request_id)
-            effects += self._tell(request_id)
+            effects += self._tell(request_id, bids.get(request_id))
             current = self._state.jobs[request_id]
             over = current.state in {JobState.SETTLED, JobState.REFUNDED}
             if over or (current.expired and current.state in _LOCAL):
@@ -321,28 +338,52 @@ class Jobs:
             case owed.Drop():
                 return [Forget(request_id)]
 
-    def _tell(self, request_id: Hash) -> list[Effect]:
+    def _tell(self, request_id: Hash, waiting: Hash | None) -> list[Effect]:
         state = self._state
         job = state.jobs[request_id]
         ending = state.endings.get(request_id)
-        sight = (job, ending, state.verdicts.get(request_id))
+        sight = (job, ending, state.verdicts.get(request_id), waiting)
         if self._seen.get(request_id) == sight:
             return []
         self._seen[request_id] = sight
-        owner = state.owners[request_id].body
-        document = document_of(
-            job,
-            owner,
-            Hash(digest_of(self._domain, owner)),
-            state.placed.get(request_id),
-            ending,
-            state.verdicts.get(request_id, ""),
-            {row.operator: row.sealing_key for row in state.tables[max(state.tables)].operators},
-        )
+        document = self._document(request_id, waiting)
         if self._told.get(request_id) == document:
             return []
         self._told[request_id] = document
         return [Report(request_id, document)]
+
+    def _document(self, request_id: Hash, waiting: Hash | None) -> dict[str, object]:
+        """A request's document; `waiting` is its bid in the pool."""
+        state = self._state
+        opened = state.opened.get(request_id)
+        return document_of(
+            state.jobs[request_id],
+            state.owners[request_id].body,
+            waiting if opened is None else digest_of(self._domain, opened.sealed.body),
+            None if opened is None else opened.bid,
+            state.placed.get(request_id),
+            state.endings.get(request_id),
+            state.verdicts.get(request_id, ""),
+            {row.operator: row.sealing_key for row in state.tables[max(state.tables)].operators},
+        )
+
+    def _waiting_bids(self) -> dict[Hash, Hash]:
+        """Of each request that no round has admitted, the bid held that would count."""
+        bids: dict[Hash, Hash] = {}
+        for bid_id, held in self._state.bids.items():
+            request_id = Hash(held.body.request_id)
+            bids[request_id] = min(bid_id, bids.get(request_id, bid_id))
+        return bids
+
+    def _refuse(self, request_id: Hash, reason: RejectionReason, now_ms: int) -> list[Effect]:
+        """A decided bid was no good: tell its owner, and forget the request."""
+        place = (("reason", reason.code), ("request", request_id.hex()))
+        effects: list[Effect] = [Record("request_refused", TimestampMs(now_ms), place)]
+        if request_id in self._state.jobs:
+            ended = {"state": JobState.REFUNDED.value, "reason": reason.code}
+            effects.append(Report(request_id, {**self._document(request_id, None), **ended}))
+            self.drop(request_id)
+        return effects
 
     def drop(self, request_id: Hash) -> None:
         """Forget a request that is over, or that no round knows of."""
@@ -350,12 +391,12 @@ class Jobs:
         job = state.jobs.pop(request_id, None)
         state.owners.pop(request_id, None)
         if job is not None and job.state in BEFORE_AWARD:
-            state.requests = {
-                bid: held
-                for bid, held in state.requests.items()
-                if held.body.bid.request_id != request_id
+            state.requests.pop(request_id, None)
+            state.bids = {
+                bid: held for bid, held in state.bids.items() if held.body.request_id != request_id
             }
         for table in (
+            state.opened,
             state.statements,
             state.placed,
             state.endings,
@@ -389,7 +430,7 @@ class Jobs:
                     raise Rejection(RejectionReason.MALFORMED, "reason")
                 return learnt.UnavailableSeen(segment, sender, FailReason(reason))
             case Cancel(request_id) if (
-                self._state.owners[Hash(request_id)].body.request.requester == sender
+                self._state.owners[Hash(request_id)].body.requester == sender
             ):
                 return learnt.CancelSeen()
             case _:
@@ -406,9 +447,20 @@ class Jobs:
                 return body
         raise LocalProtocolError("a result that was heard is not held")
 
-    def _archived(self, bid_id: Hash) -> SignedRequest:
-        envelope = decode(self._state.archive[bid_id])
+    def _request(self, request_id: Hash) -> SignedRequest:
+        """A decided request out of the pool, or of what came with the round."""
+        held = self._state.requests.get(request_id)
+        if held is not None:
+            return held
+        envelope = decode(self._state.archive[request_id])
         return SignedRequest(envelope.body, envelope.signature)  # type: ignore[arg-type]
+
+    def _sealed(self, bid_id: Hash) -> SignedBid:
+        held = self._state.bids.get(bid_id)
+        if held is not None:
+            return held
+        envelope = decode(self._state.archive[bid_id])
+        return SignedBid(envelope.body, envelope.signature)  # type: ignore[arg-type]
 
 
 def _reason(result: Result, outcomes: Collection[Outcome]) -> str:

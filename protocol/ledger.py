@@ -36,7 +36,7 @@ from protocol.clearing import Rule, rule_for
 from protocol.dispatch import KNOWN_CLASSES
 from protocol.errors import RejectionReason
 from protocol.inputs import ProgramRegistered
-from protocol.messages import AskBid, ProofRequest, RequestBody
+from protocol.messages import AskBid, ProofRequest
 from protocol.params import ProtocolParams
 from protocol.reputation import Standing
 from protocol.types import (
@@ -247,7 +247,8 @@ def bid_fee(slots: int, price: Wei, max_fee: Wei, params: ProtocolParams) -> Wei
 
 def admissible(
     ledger: Ledger,
-    body: RequestBody,
+    request_id: Hash,
+    request: ProofRequest,
     program: ProgramRegistered | None,
     escrow: Wei,
     view: View,
@@ -257,13 +258,12 @@ def admissible(
 ) -> RejectionReason | None:
     """Why a request may not enter this node's pool, None if it may.
 
-    Its signatures and that its bid names it were checked at ingress. `program` is None if the
-    program is not registered; `members` are the operators of the table.
+    Its signature was checked at ingress; its bid is sealed. `program` is None if the program is not
+    registered; `members` are the operators of the table.
     """
-    request = body.request
     issued_off = abs(request.issued_at * 1_000 - now_ms)
     allowlist = request.allowlist
-    if Hash(body.bid.request_id) in ledger.open or Hash(body.bid.request_id) in ledger.closed:
+    if request_id in ledger.open or request_id in ledger.closed:
         return RejectionReason.ALREADY_KNOWN
     if program is None:
         return RejectionReason.UNKNOWN_PROGRAM
@@ -271,15 +271,12 @@ def admissible(
         return RejectionReason.BAD_SHAPE
     if request.copies != 1:
         return RejectionReason.COPIES_UNSUPPORTED
-    if not (0 < wei_of(body.bid.max_fee) <= MAX_AMOUNT and wei_of(request.reserve) <= MAX_AMOUNT):
+    if not 0 < wei_of(request.reserve) <= MAX_AMOUNT:
         return RejectionReason.AMOUNT_OUT_OF_RANGE
-    if wei_of(body.bid.max_fee) > wei_of(request.reserve):
-        return RejectionReason.FEE_ABOVE_RESERVE
-    slots, max_fee = len(request.input_hashes), wei_of(body.bid.max_fee)
-    if (
-        bid_fee(slots, reference_price(ledger, program.class_id, params), max_fee, params)
-        == max_fee
-    ):
+    slots, reserve = len(request.input_hashes), wei_of(request.reserve)
+    price = reference_price(ledger, program.class_id, params)
+    if bid_fee(slots, price, reserve, params) == reserve:
+        # The maximum fee is no higher.
         return RejectionReason.FEE_BELOW_BID_FEE
     if allowlist and not any(operator in members for operator in allowlist):
         return RejectionReason.ALLOWLIST_EMPTY
@@ -306,29 +303,29 @@ def deadline_fault(
 
 def listable(
     ledger: Ledger,
-    pool: Mapping[Hash, RequestBody],
+    pool: Mapping[Hash, tuple[Hash, ProofRequest]],
     escrow_of: Callable[[Address], Wei],
     view: View,
     params: ProtocolParams,
 ) -> tuple[Hash, ...]:
     """Bid ids of the pool that this member may list now, ascending.
 
-    In bid-id order until an owner's free escrow is exhausted, one bid per request, and only what
-    can still be proven by its deadline.
+    pool: id of a buyer's bid -> id and body of its request. In bid-id order until an owner's free
+    escrow is exhausted, one bid per request, and only what can still be proven by its deadline.
     """
     free: dict[Address, int] = {}
     taken: set[bytes] = set()
     listed = []
     for bid_id in sorted(pool):
-        body = pool[bid_id]
-        request_id, owner = Hash(body.bid.request_id), Address(body.request.requester)
+        request_id, request = pool[bid_id]
+        owner = Address(request.requester)
         known = request_id in ledger.open or request_id in ledger.closed or request_id in taken
-        if known or deadline_fault(body.request, view, params) is not None:
+        if known or deadline_fault(request, view, params) is not None:
             continue
         left = free.setdefault(owner, escrow_of(owner) - reserved(ledger, owner))
-        if left < wei_of(body.request.reserve):
+        if left < wei_of(request.reserve):
             continue
-        free[owner] = left - wei_of(body.request.reserve)
+        free[owner] = left - wei_of(request.reserve)
         taken.add(request_id)
         listed.append(bid_id)
     return tuple(listed)

@@ -25,7 +25,7 @@ class Kind(IntEnum):
     """Type tag of an envelope's body; never reused."""
 
     REQUEST = 1
-    ASK_BID = 2
+    SEALED_BID = 2
     BID_LIST = 3
     PROPOSAL = 4
     PREPARE = 5
@@ -37,6 +37,8 @@ class Kind(IntEnum):
     RESULT = 11
     UNAVAILABLE = 12
     CANCEL = 13
+    BID_SHARES = 14
+    BID_RECEIPT = 15
     # unsigned replies of an authenticated peer: what they carry is checked by itself
     CERTIFICATE = 20
     FETCH = 21
@@ -47,7 +49,7 @@ class Kind(IntEnum):
 
 
 class ProofRequest(Wire, frozen=True):
-    """A request for a proof; its digest is the request id. EIP-712 `ProofRequest`."""
+    """A request for a proof, without its bid; its digest is the request id. EIP-712."""
 
     program_id: bytes
     requester: bytes
@@ -64,24 +66,41 @@ class ProofRequest(Wire, frozen=True):
     salt: bytes
 
 
+class SealedBid(Wire, frozen=True):
+    """A bid that only f + 1 members of the epoch's committee can open. EIP-712 `SealedBid`.
+
+    A buyer's counts from its round on until its epoch ends, an ask in its round alone. How it is
+    sealed and opened: `protocol/sealing.py`.
+    """
+
+    epoch: int
+    round: int
+    class_id: bytes
+    bidder: bytes
+    """The requester of a buyer's bid, who signs it; the operator of an ask."""
+    request_id: bytes
+    """What a buyer bids for; zero for an ask."""
+    commitment: bytes
+    """keccak256 of the bid's EIP-712 digest and its salt."""
+    ephemeral: bytes
+    """32-byte X25519 public key that all boxes share."""
+    ciphertext: bytes
+    """84 bytes: salt, amount and slots under the bid's key."""
+    boxes: tuple[bytes, ...]
+    """The share of each committee member, sealed to it; 48 bytes each, in committee order."""
+    share_hashes: tuple[bytes, ...]
+
+
 class BuyBid(Wire, frozen=True):
-    """The requester's one immutable maximum fee. EIP-712 `BuyBid`."""
+    """The requester's one immutable maximum fee: what its sealed bid opens to. EIP-712 `BuyBid`."""
 
     request_id: bytes
     max_fee: bytes
     salt: bytes
 
 
-class RequestBody(Wire, frozen=True):
-    """A request with its bid; the envelope's sender is the requester, who signed the bid."""
-
-    request: ProofRequest
-    request_signature: bytes
-    bid: BuyBid
-
-
 class AskBid(Wire, frozen=True):
-    """A prover's price for slots of one class in one round. EIP-712 `AskBid`."""
+    """A prover's price for slots of one class in one round, as opened. EIP-712 `AskBid`."""
 
     epoch: int
     round: int
@@ -91,6 +110,15 @@ class AskBid(Wire, frozen=True):
     price: bytes
     """Wei per slot, 32 bytes."""
     salt: bytes
+
+
+class BidReceipt(Wire, frozen=True):
+    """A member's word that its list of this round will carry the bid. EIP-712 `BidReceipt`."""
+
+    epoch: int
+    round: int
+    member: bytes
+    bid_id: bytes
 
 
 class BidList(Wire, frozen=True):
@@ -156,14 +184,31 @@ class Vote(Wire, frozen=True):
     value: bytes
 
 
+class BidShares(Wire, frozen=True):
+    """A member's shares of the bids of a decided Value, in the Value's order. EIP-712 `BidShares`.
+
+    Revealed against a LockCert alone. A share is 32 bytes, zero where the member's box held none.
+    """
+
+    epoch: int
+    round: int
+    member: bytes
+    value: bytes
+    shares: tuple[bytes, ...]
+
+
 class Commit(Wire, frozen=True):
-    """COMMIT of one round: BLS over the EIP-712 digest of Batch."""
+    """COMMIT of one round: BLS over the EIP-712 digest of the Batch that these fields are."""
 
     epoch: int
     round: int
     value: bytes
-    batch: bytes
-    """EIP-712 digest of the Batch computed by the signer."""
+    sequence: int
+    parent: bytes
+    root: bytes
+    paid: bytes
+    """Wei, 32 bytes."""
+    debits_hash: bytes
 
 
 class Timeout(Wire, frozen=True):
@@ -268,7 +313,9 @@ class DecidedRound(Wire, frozen=True):
     value: Value
     certificate: Certificate
     envelopes: tuple[bytes, ...]
-    """Bids and outcome bodies that the Value names."""
+    """Sealed bids with their requests, and outcome bodies, that the Value names."""
+    shares: tuple[BidShares, ...]
+    """What opens the bids: each share is checked against its hash, whoever hands it on."""
 
 
 class Batches(Wire, frozen=True):
@@ -278,11 +325,13 @@ class Batches(Wire, frozen=True):
 
 
 Body = (
-    RequestBody
-    | AskBid
+    ProofRequest
+    | SealedBid
+    | BidReceipt
     | BidList
     | Proposal
     | Vote
+    | BidShares
     | Commit
     | Timeout
     | Status
@@ -299,8 +348,8 @@ Body = (
 )
 
 BODY_TYPES: Final[dict[Kind, type[Wire]]] = {
-    Kind.REQUEST: RequestBody,
-    Kind.ASK_BID: AskBid,
+    Kind.REQUEST: ProofRequest,
+    Kind.SEALED_BID: SealedBid,
     Kind.BID_LIST: BidList,
     Kind.PROPOSAL: Proposal,
     Kind.PREPARE: Vote,
@@ -312,6 +361,8 @@ BODY_TYPES: Final[dict[Kind, type[Wire]]] = {
     Kind.RESULT: SegmentResult,
     Kind.UNAVAILABLE: Unavailable,
     Kind.CANCEL: Cancel,
+    Kind.BID_SHARES: BidShares,
+    Kind.BID_RECEIPT: BidReceipt,
     Kind.CERTIFICATE: Certificate,
     Kind.FETCH: Fetch,
     Kind.BODIES: Bodies,

@@ -19,8 +19,14 @@ from eth_hash.auto import keccak
 
 from protocol import inputs as happened
 from protocol import round as agreement
-from protocol.application import ReplicaApplication, identity_of
+from protocol.application import (
+    ReplicaApplication,
+    bid_envelope,
+    identity_of,
+    request_envelope,
+)
 from protocol.codec import decode, encode
+from protocol.dispatch import KNOWN_CLASSES
 from protocol.documents import round_document, table_json
 from protocol.effects import (
     Broadcast,
@@ -32,12 +38,11 @@ from protocol.effects import (
     ServeBatches,
     WatchEscrow,
 )
-from protocol.eip712 import Domain
+from protocol.eip712 import Domain, digest
 from protocol.errors import LocalProtocolError, Rejection, RejectionReason
 from protocol.jobs import Jobs
-from protocol.ledger import admissible, ask_fault, genesis, market_of, unserved, wei_of
+from protocol.ledger import admissible, genesis, market_of, unserved, wei_of
 from protocol.messages import (
-    AskBid,
     Batches,
     BidList,
     Bodies,
@@ -46,29 +51,33 @@ from protocol.messages import (
     FetchBatches,
     Kind,
     OutcomeBody,
-    RequestBody,
+    ProofRequest,
+    SealedBid,
     Vote,
 )
 from protocol.replica_state import (
+    MAX_BIDS,
+    MAX_BIDS_PER_REQUEST,
     MAX_EARLY_SETTLEMENTS,
     MAX_REQUESTS,
     MAX_REQUESTS_PER_OWNER,
     ReplicaState,
-    SignedAsk,
+    SignedBid,
     SignedRequest,
     decode_replica,
     empty_state,
     encode_replica,
 )
-from protocol.rotation import OperatorTable, gateway
+from protocol.rotation import OperatorTable, committee, gateway
 from protocol.rounds.context import Missing
 from protocol.rounds.phases import Phase
 from protocol.rounds.state import fresh, value_held
+from protocol.sealing import Offer, Terms, is_ask, seal
 from protocol.settlements import Settlements
 from protocol.types import Address, Epoch, Hash, TimestampMs, Wei
 
 if TYPE_CHECKING:
-    from protocol.crypto import Aggregator
+    from protocol.crypto import Aggregator, BidCipher
     from protocol.ledger import Ledger
     from protocol.params import ProtocolParams
     from protocol.rounds.context import RoundContext
@@ -92,8 +101,10 @@ class Setup:
     params: ProtocolParams
     genesis_ms: int
     secret: bytes
-    """32 bytes that only this node knows: the salts of its asks follow from it."""
+    """32 bytes that only this node knows: all that is random in its asks follows from it."""
     aggregator: Aggregator
+    cipher: BidCipher
+    """Opens what was sealed to this node's keys."""
 
 
 class Replica:
@@ -134,9 +145,9 @@ class Replica:
         self._begin(now_ms)
         self._jobs.forget_done()
         self._offered.clear()
-        for held in self.state.requests.values():
-            self._emit(WatchEscrow(Address(held.body.request.requester)))
-            self._emit(Broadcast(_request_envelope(held), reliable=True))
+        for request_id, held in self.state.requests.items():
+            self._emit(WatchEscrow(Address(held.body.requester)))
+            self._spread(request_id)
         if self.state.round is not None and self.state.round.phase is not Phase.DECIDED:
             self.state.round, effects = agreement.resume(
                 self.state.round, self._application(), self._context(), now_ms
@@ -162,12 +173,18 @@ class Replica:
         """Operator tables by epoch, as many as still matter."""
         return {epoch: self._table(epoch) for epoch in self.state.tables}
 
-    def admission(self, body: RequestBody, escrow: int, now_ms: int) -> RejectionReason | None:
+    def admission(self, body: ProofRequest, escrow: int, now_ms: int) -> RejectionReason | None:
         """Why a request would not be admitted now; changes nothing."""
         if self.state.ledger is None:
             return RejectionReason.TOO_EARLY
         self._begin(now_ms)
         return self._refusal(body, Wei(escrow), self._application())
+
+    def bid_refusal(self, body: SealedBid) -> RejectionReason | None:
+        """Why a sealed bid would not enter the pool now; changes nothing."""
+        if self.state.round is None or self.state.ledger is None:
+            return RejectionReason.TOO_EARLY
+        return self._bid_refusal(body, self.state.ledger, self.state.round.round)
 
     # ------------------------------------------------------------------ inputs
 
@@ -217,14 +234,11 @@ class Replica:
         state = self.state
         state.escrow[requester] = amount
         state.unrefreshed.pop(requester, None)
-        for held in list(state.requests.values()):
-            request = held.body.request
-            if request.requester == requester and wei_of(request.reserve) > amount:
-                self._jobs.drop(Hash(held.body.bid.request_id))
+        for request_id, held in list(state.requests.items()):
+            if held.body.requester == requester and wei_of(held.body.reserve) > amount:
+                self._jobs.drop(request_id)
                 reason = RejectionReason.ESCROW_TOO_LOW.code
-                self._record(
-                    "request_refused", request=held.body.bid.request_id.hex(), reason=reason
-                )
+                self._record("request_refused", request=request_id.hex(), reason=reason)
 
     def _settled(self, event: happened.BatchSettled) -> None:
         if self.state.ledger is not None and event.sequence <= self.state.ledger.sequence:
@@ -242,10 +256,10 @@ class Replica:
         body = envelope.body
         self._keep_asked(envelope)
         match body:
-            case RequestBody():
+            case ProofRequest():
                 self._hear_request(envelope, body)
-            case AskBid():
-                self._hear_ask(envelope, body)
+            case SealedBid():
+                self._hear_bid(envelope, body)
             case OutcomeBody():
                 pass  # anyone can make up outcomes: only what was asked for is kept
             case Fetch():
@@ -266,15 +280,15 @@ class Replica:
             case _:
                 self._agree(envelope)
 
-    def _hear_request(self, envelope: Envelope, body: RequestBody) -> None:
+    def _hear_request(self, envelope: Envelope, body: ProofRequest) -> None:
         state = self.state
-        request_id = Hash(body.bid.request_id)
+        request_id = Hash(identity_of(self.setup.domain, envelope) or b"")
         if state.ledger is None or request_id in state.jobs:
             return
-        owner = Address(body.request.requester)
+        owner = Address(body.requester)
         # The escrow is asked for now and judged whenever a list is signed.
         reason = self._refusal(body, Wei(ENOUGH), self._application())
-        mine = sum(held.body.request.requester == owner for held in state.requests.values())
+        mine = sum(held.body.requester == owner for held in state.requests.values())
         if reason is None and (
             len(state.requests) >= MAX_REQUESTS or mine >= MAX_REQUESTS_PER_OWNER
         ):
@@ -282,19 +296,19 @@ class Replica:
         if reason is not None:
             self._record("request_refused", request=request_id.hex(), reason=reason.code)
             return
-        bid_id = identity_of(self.setup.domain, envelope)
         held = SignedRequest(body, envelope.signature)
-        state.requests[Hash(bid_id or b"")] = held
+        state.requests[request_id] = held
         self._jobs.open(request_id, held, self._now_ms)
         self._emit(WatchEscrow(owner))
 
     def _refusal(
-        self, body: RequestBody, escrow: Wei, app: ReplicaApplication
+        self, body: ProofRequest, escrow: Wei, app: ReplicaApplication
     ) -> RejectionReason | None:
         return admissible(
             app.ledger,
+            digest(self.setup.domain, body),
             body,
-            self.state.programs.get(Hash(body.request.program_id)),
+            self.state.programs.get(Hash(body.program_id)),
             escrow,
             app.view,
             TimestampMs(self._now_ms),
@@ -302,35 +316,50 @@ class Replica:
             self.setup.params,
         )
 
-    def _hear_ask(self, envelope: Envelope, body: AskBid) -> None:
+    def _hear_bid(self, envelope: Envelope, body: SealedBid) -> None:
         state = self.state
         bid_id = Hash(identity_of(self.setup.domain, envelope) or b"")
-        if state.round is None or state.ledger is None or bid_id in state.asks:
+        if state.round is None or state.ledger is None or bid_id in state.bids:
             return
-        reason = self._ask_refusal(envelope, body, state.ledger, state.round.round)
+        reason = self._bid_refusal(body, state.ledger, state.round.round)
         if reason is None:
-            state.asks[bid_id] = SignedAsk(body, envelope.signature)
+            state.bids[bid_id] = SignedBid(body, envelope.signature)
         else:
             self._record("bid_refused", bid=bid_id.hex(), reason=reason.code)
 
-    def _ask_refusal(
-        self, envelope: Envelope, body: AskBid, ledger: Ledger, open_round: int
+    def _bid_refusal(
+        self, body: SealedBid, ledger: Ledger, open_round: int
     ) -> RejectionReason | None:
-        """Why an ask may not enter this node's pool; that of the round to come is judged then."""
-        if not 0 <= body.round - open_round <= 1:
+        """Why a sealed bid may not enter this node's pool.
+
+        Whether its dealing is good is judged when a list is signed: not every node has a share.
+        """
+        bids = [held.body for held in self.state.bids.values()]
+        if body.round > open_round + 1 or body.epoch > ledger.next_epoch + 1:
+            return RejectionReason.TOO_EARLY
+        if not is_ask(body):
+            if body.epoch < ledger.next_epoch:
+                return RejectionReason.STALE
+            request_id = Hash(body.request_id)
+            if request_id in ledger.open or request_id in ledger.closed:
+                return RejectionReason.ALREADY_KNOWN
+            same = [other for other in bids if other.request_id == request_id]
+            mine = [other for other in bids if other.bidder == body.bidder and not is_ask(other)]
+            most = MAX_BIDS_PER_REQUEST * MAX_REQUESTS_PER_OWNER
+            if len(same) >= MAX_BIDS_PER_REQUEST:
+                return RejectionReason.SECOND_BID
+            full = len(bids) >= MAX_BIDS or len(mine) >= most
+            return RejectionReason.QUEUE_FULL if full else None
+        if body.round < open_round:
             return RejectionReason.STALE
-        if body.operator != envelope.sender:
-            return RejectionReason.WRONG_SENDER
-        if not self._is_operator(body.operator):
+        if not self._is_operator(body.bidder):
             return RejectionReason.NOT_A_MEMBER
-        slot = (body.round, body.class_id, body.operator)
-        others = (ask.body for ask in self.state.asks.values())
-        if any((other.round, other.class_id, other.operator) == slot for other in others):
+        if body.class_id not in KNOWN_CLASSES:
+            return RejectionReason.UNKNOWN_CLASS
+        slot = (body.round, body.class_id, body.bidder)
+        if any((other.round, other.class_id, other.bidder) == slot for other in bids):
             return RejectionReason.SECOND_BID
-        if body.round != ledger.round + 1:
-            return None
-        announced = market_of(ledger, Hash(body.class_id), self.setup.params).announced
-        return ask_fault(body, announced, ledger)
+        return None
 
     def _keep_asked(self, envelope: Envelope) -> None:
         """Keep what this node asked for, though its pools would refuse it: a Value names it."""
@@ -436,17 +465,17 @@ class Replica:
         if record is None or record.value.next_epoch not in self.state.tables:
             return False
         app = self._application()
-        execution = app.execution(record.value)
+        execution = app.execution(record.value, record.shares)
         if isinstance(execution, Missing):
             raise LocalProtocolError("a decided round can not be executed")
+        content = app.content(record.value, record.shares)
         ctx = self._context()
         leader = b"" if decided.lock is None else gateway(ctx.table, ctx.members, decided.lock.view)
-        outcomes = app.content(record.value).outcomes.values()
         state = self.state
         state.ledger = execution.ledger
         state.decided_ms = self._now_ms
         self._effects += self._jobs.decided(
-            record, execution, outcomes, leader, app.table, self._now_ms
+            record, execution, content, leader, app.table, self._now_ms
         )
         document = round_document(record, execution, leader, self._now_ms)
         self._emit(
@@ -456,13 +485,12 @@ class Replica:
             self._record("bid_refused", bid=skip.identity.hex(), reason=skip.reason.code)
         self._settlements.certified(record, execution, app.table, self._now_ms)
         over = set(execution.ledger.open) | set(execution.ledger.closed)
-        state.requests = {
+        state.requests = {key: held for key, held in state.requests.items() if key not in over}
+        decided_bids = set(record.value.bids)
+        state.bids = {
             bid: held
-            for bid, held in state.requests.items()
-            if Hash(held.body.bid.request_id) not in over
-        }
-        state.asks = {
-            bid: ask for bid, ask in state.asks.items() if ask.body.round > record.value.round
+            for bid, held in state.bids.items()
+            if bid not in decided_bids and self._goes_on(held.body, execution.ledger)
         }
         if not any(number > record.value.round for number in decided.catch_up):
             state.archive = {}
@@ -474,6 +502,13 @@ class Replica:
             self._tables.pop(epoch, None)
         self._app = None
         return True
+
+    def _goes_on(self, bid: SealedBid, ledger: Ledger) -> bool:
+        """Whether a bid that was not decided can be so in a later round."""
+        if is_ask(bid):
+            return bid.round > ledger.round
+        over = bid.request_id in ledger.open or bid.request_id in ledger.closed
+        return bid.epoch >= ledger.next_epoch and not over
 
     def _context(self) -> RoundContext:
         if self.state.round is None:
@@ -503,10 +538,13 @@ class Replica:
         if ledger is None:
             raise LocalProtocolError("no market before the first operator table")
         if self._app is None or self._app.ledger is not ledger:
+            table = self._table(ledger.next_epoch)
             self._app = ReplicaApplication(
                 state=self.state,
                 ledger=ledger,
-                table=self._table(ledger.next_epoch),
+                table=table,
+                members=committee(table, self.setup.params),
+                cipher=self.setup.cipher,
                 me=self.setup.me,
                 domain=self.setup.domain,
                 params=self.setup.params,
@@ -534,11 +572,20 @@ class Replica:
     def _relay(self) -> None:
         """Spread again what f + 1 members have to know before a round can open for it."""
         pool = self.state.requests
-        self._relayed_ms = {bid: self._relayed_ms.get(bid, self._now_ms) for bid in pool}
-        for bid, at_ms in self._relayed_ms.items():
+        self._relayed_ms = {
+            request: self._relayed_ms.get(request, self._now_ms) for request in pool
+        }
+        for request_id, at_ms in self._relayed_ms.items():
             if self._now_ms >= at_ms + self.setup.params.relay_ms:
-                self._relayed_ms[bid] = self._now_ms
-                self._emit(Broadcast(_request_envelope(pool[bid]), reliable=True))
+                self._relayed_ms[request_id] = self._now_ms
+                self._spread(request_id)
+
+    def _spread(self, request_id: Hash) -> None:
+        """A request and what was bid for it."""
+        self._emit(Broadcast(request_envelope(self.state.requests[request_id]), reliable=True))
+        for held in self.state.bids.values():
+            if held.body.request_id == request_id:
+                self._emit(Broadcast(bid_envelope(held), reliable=True))
 
     def _offer(self) -> None:
         """Ask for the open round, once, when it begins: a request then finds the asks there."""
@@ -547,32 +594,38 @@ class Replica:
             return
         place = state.round.round
         asked = {
-            ask.body.class_id
-            for ask in state.asks.values()
-            if ask.body.round == place and ask.body.operator == self.setup.me
+            held.body.class_id
+            for held in state.bids.values()
+            if held.body.round == place and held.body.bidder == self.setup.me
         }
         for class_id, policy in sorted(state.policies.items()):
             if policy.slots < 1 or class_id in asked or (place, class_id) in self._offered:
                 continue
-            number = place.to_bytes(8, "big")
-            market = market_of(state.ledger, class_id, self.setup.params)
-            announced = market.announced
-            body = AskBid(
-                epoch=state.round.epoch,
-                round=place,
-                class_id=class_id,
-                operator=self.setup.me,
-                slots=announced.get(self.setup.me, policy.slots),
-                price=policy.price.to_bytes(32, "big"),
-                salt=keccak(self.setup.secret + b"ask" + number + class_id),
-            )
+            announced = market_of(state.ledger, class_id, self.setup.params).announced
+            slots = announced.get(self.setup.me, policy.slots)
+            body = self._sealed_ask(state.round.epoch, place, class_id, slots, Wei(policy.price))
             self._offered = {(place, class_id), *(at for at in self._offered if at[0] == place)}
-            self._emit(Publish(Kind.ASK_BID, body, bytes([Kind.ASK_BID]) + number + class_id, True))
+            slot = bytes([Kind.SEALED_BID]) + place.to_bytes(8, "big") + class_id
+            self._emit(Publish(Kind.SEALED_BID, body, slot, True))
+
+    def _sealed_ask(
+        self, epoch: int, number: int, class_id: Hash, slots: int, price: Wei
+    ) -> SealedBid:
+        setup, table = self.setup, self._table(epoch)
+        members = committee(table, setup.params)
+        keys = {row.operator: row.sealing_key for row in table.operators}
+        terms = Terms(epoch, number, class_id, setup.me)
+        offer = Offer(price, slots)
+        # All that is sealed, and to whom, is in the seed: no key is used for two texts.
+        text = f"{epoch} {number} {class_id.hex()} {slots} {price} {table.seed.hex()}"
+        seed = keccak(setup.secret + b"ask" + text.encode())
+        dealt_to = [keys[member] for member in members]
+        return seal(setup.domain, terms, offer, dealt_to, seed, setup.cipher)
 
     def _waiting(self) -> bool:
         """Whether a request is left in a market in which somebody asks."""
         ledger = self.state.ledger
-        classes = {Hash(ask.body.class_id) for ask in self.state.asks.values()}
+        classes = {Hash(bid.body.class_id) for bid in self.state.bids.values() if is_ask(bid.body)}
         return ledger is not None and any(unserved(ledger, class_id) for class_id in classes)
 
     def _begin(self, now_ms: int) -> None:
@@ -588,7 +641,3 @@ class Replica:
 
     def _record(self, event: str, **fields: str | int) -> None:
         self._emit(Record(event, TimestampMs(self._now_ms), tuple(sorted(fields.items()))))
-
-
-def _request_envelope(held: SignedRequest) -> Envelope:
-    return Envelope(Kind.REQUEST, held.body.request.requester, held.body, held.signature)

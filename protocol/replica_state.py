@@ -14,13 +14,16 @@ from protocol.errors import LocalProtocolError
 from protocol.inputs import AskPolicy, BatchSettled, ProgramRegistered, TableOpened
 from protocol.job import Job
 from protocol.ledger import Ledger
-from protocol.messages import AskBid, Certificate, RequestBody
+from protocol.messages import BuyBid, Certificate, ProofRequest, SealedBid
 from protocol.rounds.state import RoundState
 from protocol.types import Address, Hash
 
 MAX_REQUESTS = 4_096
 """Requests held that no round has decided yet."""
 MAX_REQUESTS_PER_OWNER = 64
+MAX_BIDS_PER_REQUEST = 2
+"""A second one counts if the first was lost, or void for this member alone."""
+MAX_BIDS = 2 * MAX_REQUESTS
 MAX_STATEMENTS = 4_096
 """Frames of provers' statements held for one request."""
 MAX_EARLY_SETTLEMENTS = 64
@@ -28,17 +31,24 @@ MAX_EARLY_SETTLEMENTS = 64
 
 
 class SignedRequest(msgspec.Struct, frozen=True):
-    """A request in the pool, with the signature over its bid."""
+    """A request with its owner's signature."""
 
-    body: RequestBody
+    body: ProofRequest
     signature: bytes
 
 
-class SignedAsk(msgspec.Struct, frozen=True):
-    """A prover's ask with its signature."""
+class SignedBid(msgspec.Struct, frozen=True):
+    """A sealed bid with its bidder's signature."""
 
-    body: AskBid
+    body: SealedBid
     signature: bytes
+
+
+class OpenedBid(msgspec.Struct, frozen=True):
+    """The bid that admitted a request, sealed and opened."""
+
+    sealed: SignedBid
+    bid: BuyBid
 
 
 class Unsettled(msgspec.Struct, frozen=True):
@@ -94,9 +104,10 @@ class ReplicaState(msgspec.Struct):
     """When this node decided its last round."""
 
     requests: dict[Hash, SignedRequest]
-    """By bid id: heard of, not decided."""
-    asks: dict[Hash, SignedAsk]
-    """By bid id, of the open round."""
+    """By request id: heard of, not decided."""
+    bids: dict[Hash, SignedBid]
+    """By bid id: asks of the open round and of the one to come, and what buyers bid for requests
+    that no round has decided."""
     archive: dict[Hash, bytes]
     """Frames by id that the open round rests on, or that came with decided rounds not adopted yet:
     kept whatever becomes of the pools and jobs meanwhile."""
@@ -104,6 +115,8 @@ class ReplicaState(msgspec.Struct):
     jobs: dict[Hash, Job]
     owners: dict[Hash, SignedRequest]
     """The request of each job."""
+    opened: dict[Hash, OpenedBid]
+    """By request: what admitted it."""
     statements: dict[Hash, dict[bytes, bytes]]
     """Request -> slot -> frame of what provers and the owner said."""
     placed: dict[Hash, Placed]
@@ -130,10 +143,11 @@ def empty_state() -> ReplicaState:
         clock_ok=False,
         decided_ms=0,
         requests={},
-        asks={},
+        bids={},
         archive={},
         jobs={},
         owners={},
+        opened={},
         statements={},
         placed={},
         endings={},

@@ -32,6 +32,7 @@ from protocol.errors import LocalProtocolError
 from protocol.messages import (
     Batches,
     BidList,
+    BidShares,
     Certificate,
     Commit,
     Envelope,
@@ -44,6 +45,7 @@ from protocol.messages import (
 from protocol.rotation import view_start_ms
 from protocol.rounds.context import Application, Missing, RoundContext, context
 from protocol.rounds.lists import freeze, freeze_due_ms, hear_list, list_due_ms, sign_list
+from protocol.rounds.opening import hear_shares, reveal
 from protocol.rounds.phases import ATTEMPT, Move, Phase, after
 from protocol.rounds.presence import (
     MAX_AHEAD,
@@ -74,6 +76,7 @@ from protocol.rounds.turn import Turn
 from protocol.rounds.votes import (
     adopt,
     count_commits,
+    decide,
     hear_commit,
     hear_vote,
     sign_commit,
@@ -96,6 +99,8 @@ __all__ = [
     "resume",
     "step",
 ]
+
+_AGREEMENT = BidList | Proposal | Vote | BidShares | Commit | Timeout | Status | Certificate
 
 Stepped = tuple[RoundState, list[Effect]]
 
@@ -170,7 +175,7 @@ def _hear(turn: Turn, envelope: Envelope) -> None:
     if isinstance(body, Batches):
         hear_batches(turn, body)
         return
-    if not isinstance(body, BidList | Proposal | Vote | Commit | Timeout | Status | Certificate):
+    if not isinstance(body, _AGREEMENT):
         return
     if body.round != turn.state.round:
         hear_other_round(turn, envelope, body.round)
@@ -184,6 +189,8 @@ def _hear(turn: Turn, envelope: Envelope) -> None:
             hear_proposal(turn, envelope, body)
         case Vote():
             hear_vote(turn, envelope, Kind(envelope.kind), body)
+        case BidShares():
+            hear_shares(turn, envelope, body)
         case Commit():
             hear_commit(turn, envelope, body)
         case Timeout():
@@ -198,6 +205,8 @@ def _advance(turn: Turn) -> Stepped:
     """Do everything that what is known by now allows, in the order of the phases."""
     adopt(turn)
     count_commits(turn)
+    decide(turn)
+    reveal(turn)
     sign_commit(turn)
     announce(turn)
     open_attempt(turn)

@@ -49,6 +49,7 @@ def build_api(node: NodePort) -> Starlette:
             Route("/v1/requests", api.requests, methods=["GET"]),
             Route("/v1/requests/{id}", api.request),
             Route("/v1/requests/{id}/inputs/{segment:int}", api.deliver, methods=["PUT"]),
+            Route("/v1/requests/{id}/bid", api.bid, methods=["POST"]),
             Route("/v1/requests/{id}/cancel", api.cancel, methods=["POST"]),
             Route("/v1/requests/{id}/proof", api.proof),
             Route("/v1/rounds", api.clearings),
@@ -87,6 +88,10 @@ class _Api:
     async def submit(self, request: Request) -> Response:
         request_id = await self._node.submit(await _body(request))
         return JSONResponse({"request_id": "0x" + request_id.hex()}, 202)
+
+    async def bid(self, request: Request) -> Response:
+        bid_id = await self._node.bid(_id(request), await _body(request))
+        return JSONResponse({"bid_id": "0x" + bid_id.hex()}, 202)
 
     async def requests(self, request: Request) -> Response:
         limit = min(_number(request, "limit", MAX_PAGE), MAX_PAGE)

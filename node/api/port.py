@@ -41,6 +41,10 @@ class NodePort(Protocol):
         """Admit and spread a REQUEST envelope; returns the request id once it is journalled."""
         ...
 
+    async def bid(self, request_id: bytes, frame: bytes) -> bytes:
+        """Take and spread a SEALED_BID envelope for a request; returns its id once journalled."""
+        ...
+
     async def cancel(self, frame: bytes) -> None:
         """Spread a CANCEL envelope."""
         ...

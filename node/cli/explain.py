@@ -125,10 +125,15 @@ async def _receipts(client: NodeClient, bidder: bytes, limit: int, round_number:
         return [row for row in rows if not round_number or row["round"] == round_number]
 
 
+def _limit(document: Json) -> str:
+    fee = document["max_fee"]
+    return "its maximum fee is sealed" if fee is None else f"its maximum fee is {money(fee)}"
+
+
 def _show_request(about: Json, round_number: int) -> None:
     document, receipts = about["request"], about["receipts"]
     say(f"request {document['request_id']}")
-    say(f"{document['state']}; its maximum fee is {money(document['max_fee'])}")
+    say(f"{document['state']}; {_limit(document)}")
     if not receipts:
         where = f"of round {round_number}" if round_number else "that this node knows of"
         say(f"it was in no clearing {where}: no round had admitted it, or no operator asked")

@@ -35,6 +35,13 @@ def submit(
     deadline: Annotated[
         int, typer.Option("--deadline", min=1, max=MAX_DEADLINE_S, help="Seconds from now.")
     ] = 120,
+    reserve: Annotated[
+        str | None,
+        typer.Option(
+            help="Escrow to set aside: public, at least the sealed fee. Default: the power of two"
+            " above it, in wei."
+        ),
+    ] = None,
     operators: Annotated[
         list[str] | None,
         typer.Option("--operator", help="Only these operators may see the input."),
@@ -44,6 +51,8 @@ def submit(
     json: AsJson = False,
 ) -> int:
     """Prove the total of a private list of balances.
+
+    The maximum fee is sealed: nobody learns it before the round that clears it is decided.
 
     The provers that the award names see the rows that they prove; nobody else does. The total
     becomes public.
@@ -57,13 +66,14 @@ def submit(
     fee = parse_amount(max_fee)
     requester = load_session_key(key, read_password(password_file))
     allowlist = parse_allowlist(operators or [])
+    set_aside = 0 if reserve is None else parse_amount(reserve)
 
     async def go() -> Json:
         from node.client.api import NodeClient, as_documented, open_http  # noqa: PLC0415
         from node.client.submit import Order, prepare  # noqa: PLC0415
         from node.client.submit import submit as hand_in  # noqa: PLC0415
 
-        order = Order(program, accounts, fee, deadline, allowlist)
+        order = Order(program, accounts, fee, deadline, allowlist, set_aside)
         async with open_http() as http:
             client = NodeClient(node, http)
             about = await client.get("/v1/node")

@@ -18,6 +18,7 @@ import msgspec
 from node.client.bundle_format import (
     Address20,
     Amount,
+    BidDocument,
     Bundle,
     BundleDocument,
     BundleError,
@@ -33,7 +34,7 @@ from node.errors import InputError, NodeUnreachableError
 from node.proving.files import sync_folder
 from protocol.codec import encode
 from protocol.errors import LocalProtocolError
-from protocol.messages import BuyBid, Envelope, Kind, ProofRequest, RequestBody
+from protocol.messages import Envelope, Kind, ProofRequest
 from protocol.nesting import too_deep
 
 __all__ = ["Report", "Step", "load_bundle", "save_bundle", "verify_bundle"]
@@ -66,10 +67,8 @@ class _TermsFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     salt: Hash32
 
 
-class _BidFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    request_id: Hash32
-    max_fee: Amount
-    salt: Hash32
+class _BidFile(BidDocument, frozen=True, forbid_unknown_fields=True):
+    pass
 
 
 class _RequestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,7 +78,6 @@ class _RequestFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request: _TermsFile
     request_signature: Signature65
     bid: _BidFile
-    bid_signature: Signature65
 
 
 def save_bundle(bundle: object, directory: Path) -> list[str]:
@@ -128,6 +126,7 @@ def load_bundle(directory: Path) -> Json:
         "chain_id": request.chain_id,
         "registry": request.registry,
         "request": _hex(frame),
+        "bid": msgspec.to_builtins(request.bid),
         "proofs": _load_proofs(directory / PROOFS),
     }
     for part in PARTS:
@@ -141,8 +140,7 @@ def load_bundle(directory: Path) -> Json:
 
 def _files(document: BundleDocument, held: Bundle) -> dict[str, Any]:
     """File name -> what it holds, every value one that was checked."""
-    body, envelope = held.body, held.envelope
-    request, bid = body.request, body.bid
+    request = held.request
     files: dict[str, Any] = {
         REQUEST_FILE: _RequestFile(
             request_id=document.request_id,
@@ -159,13 +157,8 @@ def _files(document: BundleDocument, held: Bundle) -> dict[str, Any]:
                 allowlist=[_hex(item) for item in request.allowlist],
                 salt=_hex(request.salt),
             ),
-            request_signature=_hex(body.request_signature),
-            bid=_BidFile(
-                request_id=_hex(bid.request_id),
-                max_fee=str(int.from_bytes(bid.max_fee, "big")),
-                salt=_hex(bid.salt),
-            ),
-            bid_signature=_hex(envelope.signature),
+            request_signature=_hex(held.request_signature),
+            bid=_BidFile(document.bid.sealed, document.bid.max_fee, document.bid.salt),
         )
     }
     for part in PARTS:
@@ -228,24 +221,20 @@ def _load_request(path: Path) -> tuple[_RequestFile, bytes]:
     """The request file and the frame that its values make."""
     try:
         file = msgspec.convert(_load(path), _RequestFile)
-        terms, bid = file.request, file.bid
+        terms = file.request
         requester = raw(terms.requester)
-        body = RequestBody(
-            ProofRequest(
-                program_id=raw(terms.program_id),
-                requester=requester,
-                input_hashes=tuple(raw(item) for item in terms.input_hashes),
-                copies=terms.copies,
-                reserve=int(terms.reserve).to_bytes(32, "big"),
-                issued_at=terms.issued_at,
-                deadline_view=terms.deadline_view,
-                allowlist=tuple(raw(item) for item in terms.allowlist),
-                salt=raw(terms.salt),
-            ),
-            raw(file.request_signature),
-            BuyBid(raw(bid.request_id), int(bid.max_fee).to_bytes(32, "big"), raw(bid.salt)),
+        body = ProofRequest(
+            program_id=raw(terms.program_id),
+            requester=requester,
+            input_hashes=tuple(raw(item) for item in terms.input_hashes),
+            copies=terms.copies,
+            reserve=int(terms.reserve).to_bytes(32, "big"),
+            issued_at=terms.issued_at,
+            deadline_view=terms.deadline_view,
+            allowlist=tuple(raw(item) for item in terms.allowlist),
+            salt=raw(terms.salt),
         )
-        envelope = Envelope(int(Kind.REQUEST), requester, body, raw(file.bid_signature))
+        envelope = Envelope(int(Kind.REQUEST), requester, body, raw(file.request_signature))
         return file, encode(envelope)
     except (msgspec.ValidationError, LocalProtocolError, OverflowError) as exc:
         raise InputError(f"{path}: {exc}", "save the bundle again") from exc

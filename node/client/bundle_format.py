@@ -7,7 +7,7 @@ Whoever made it is not trusted: shapes, sizes and encodings are checked here, tr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -19,7 +19,15 @@ from protocol.codec import decode
 from protocol.eip712 import Domain
 from protocol.errors import LocalProtocolError, Rejection
 from protocol.inputs import Operator
-from protocol.messages import Certificate, Envelope, Kind, RequestBody, SegmentResult
+from protocol.messages import (
+    BuyBid,
+    Certificate,
+    Envelope,
+    Kind,
+    ProofRequest,
+    SealedBid,
+    SegmentResult,
+)
 from protocol.programs import COMBINE, SEGMENT, ProgramManifest
 from protocol.rotation import OperatorTable
 from protocol.types import ZERO_HASH, Address, Hash, Wei
@@ -119,6 +127,14 @@ class KeysDocument(msgspec.Struct, frozen=True):
     combine: Annotated[str, Meta(pattern=Hex, max_length=2 + 2 * _MAX_KEY)]
 
 
+class BidDocument(msgspec.Struct, frozen=True):
+    """The sealed bid's frame, and what it opens to."""
+
+    sealed: Annotated[str, Meta(pattern=Hex, max_length=2 + 2 * _MAX_FRAME)]
+    max_fee: Amount
+    salt: Hash32
+
+
 class BundleDocument(msgspec.Struct, frozen=True):
     """The bundle as the API gives it."""
 
@@ -126,6 +142,7 @@ class BundleDocument(msgspec.Struct, frozen=True):
     chain_id: Annotated[int, Meta(ge=0, le=2**53)]
     registry: Address20
     request: Annotated[str, Meta(pattern=Hex, max_length=2 + 2 * _MAX_FRAME)]
+    bid: BidDocument
     manifest: dict[str, Any]
     verifying_keys: KeysDocument
     proofs: Annotated[list[ProofDocument], Meta(min_length=2, max_length=MAX_SEGMENTS)]
@@ -142,8 +159,11 @@ class Bundle:
 
     request_id: Hash
     domain: Domain
-    envelope: Envelope
-    body: RequestBody
+    request: ProofRequest
+    request_signature: bytes
+    sealed: SealedBid
+    bid_signature: bytes
+    bid: BuyBid
     manifest: ProgramManifest
     stated_program_id: str
     """What the manifest calls itself, hexadecimal."""
@@ -169,7 +189,9 @@ def decode_bundle(document: BundleDocument) -> Bundle:
     """The typed values; raises BundleError naming the part that no honest node could have made."""
     request_id = Hash(raw(document.request_id))
     domain = Domain(document.chain_id, Address(raw(document.registry)))
-    envelope, body = _request(document.request)
+    envelope, request = _signed("request", document.request, ProofRequest)
+    sealed_envelope, sealed = _signed("bid", document.bid.sealed, SealedBid)
+    max_fee = _amount("bid", document.bid.max_fee, 96)
     manifest, stated_program_id = _manifest(document.manifest)
     result = document.result
     _uint64("result", result.issued_at)
@@ -182,8 +204,11 @@ def decode_bundle(document: BundleDocument) -> Bundle:
     return Bundle(
         request_id=request_id,
         domain=domain,
-        envelope=envelope,
-        body=body,
+        request=request,
+        request_signature=envelope.signature,
+        sealed=sealed,
+        bid_signature=sealed_envelope.signature,
+        bid=BuyBid(sealed.request_id, max_fee.to_bytes(32, "big"), raw(document.bid.salt)),
         manifest=manifest,
         stated_program_id=stated_program_id,
         verifying_keys={
@@ -202,8 +227,8 @@ def decode_bundle(document: BundleDocument) -> Bundle:
         ),
         result=Result(
             request_id=request_id,
-            program_id=Hash(body.request.program_id),
-            requester=Address(body.request.requester),
+            program_id=Hash(request.program_id),
+            requester=Address(request.requester),
             status=status,
             issued_at=result.issued_at,
             claim=raw(result.claim),
@@ -252,15 +277,18 @@ def certificate_of(document: CertificateDocument) -> Certificate:
     )
 
 
-def _request(text: str) -> tuple[Envelope, RequestBody]:
+Signed = TypeVar("Signed", ProofRequest, SealedBid)
+
+
+def _signed(part: str, text: str, body_type: type[Signed]) -> tuple[Envelope, Signed]:
+    """The envelope of a frame and its body, of the type expected."""
     try:
         envelope = decode(raw(text))
     except Rejection as exc:
-        raise BundleError(f"request: {exc}") from exc
-    body = envelope.body
-    if not isinstance(body, RequestBody) or envelope.sender != body.request.requester:
-        raise BundleError("request: not a requester's own request")
-    return envelope, body
+        raise BundleError(f"{part}: {exc}") from exc
+    if not isinstance(envelope.body, body_type):
+        raise BundleError(f"{part}: a {type(envelope.body).__name__}")
+    return envelope, envelope.body
 
 
 def _manifest(document: Json) -> tuple[ProgramManifest, str]:

@@ -1,7 +1,8 @@
 """Submits a proof request, delivers its private input to the assigned provers, waits for the end.
 
-The private input is sealed here, to each assigned prover's registered key: nodes in between relay
-what they can not read. The settled root is compared with the one computed here.
+The maximum fee is sealed here to the epoch's committee, the private input to each assigned prover's
+registered key: nodes in between relay what they can not read. A bid that no round admitted before
+its epoch ended is sealed anew. The settled root is compared with the one computed here.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import trio
 
 from node.box import seal
 from node.client.api import as_documented
+from node.client.bidding import default_reserve, sealed_bid
 from node.errors import InputError, NodeUnreachableError, RefusedError
 from node.private_input import associated_data
 from node.programs.solvency import SEED_BYTES, SolvencyPlan, plan
 from protocol.claims import decode_claim
 from protocol.codec import encode
 from protocol.eip712 import Domain, digest
-from protocol.messages import BuyBid, Cancel, Envelope, Kind, ProofRequest, RequestBody
+from protocol.messages import Cancel, Envelope, Kind, ProofRequest
 from protocol.types import Address
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ RETRY_S: Final = 0.5
 CANCEL_WAIT_S: Final = 30.0
 """A round decides the cancellation, a settled batch frees the reserve."""
 END_STATES: Final = frozenset({"settled", "refunded"})
+UNDECIDED_STATES: Final = frozenset({"requested", "classified"})
+"""No round has admitted it: without a bid none will."""
+PASSING: Final = frozenset({"stale", "too_early", "already_known"})
+"""Refusals of a bid that a retry, or a round decided meanwhile, mends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,24 +54,40 @@ class Order:
     max_fee: int
     deadline_s: int
     allowlist: tuple[bytes, ...] = ()
+    reserve: int = 0
+    """Escrow set aside, public; 0: the power of two above the maximum fee."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A signed request with everything private that its provers will need."""
+    """A signed request with everything private that its bid and its provers will need."""
 
     request_id: bytes
     frame: bytes
     plan: SolvencyPlan
+    domain: Domain
+    class_id: bytes
+    max_fee: int
+    key: SessionKey
+
+    def bid(self, node: Json) -> bytes:
+        """Frame of its bid, sealed for the epoch that `node` (GET /v1/node) describes."""
+        place = (self.domain, self.request_id, self.class_id, self.max_fee, self.key)
+        return sealed_bid(*place, node["sealing"])
 
 
 def prepare(order: Order, key: SessionKey, node: Json) -> Prepared:
     """Sign a request for the network that `node` (GET /v1/node) describes.
 
     Raises:
-        InputError: the program is unknown there.
+        InputError: the program is unknown there, or the fee does not fit it or the reserve.
     """
     program = program_named(order.program, node)
+    reserve = order.reserve or default_reserve(order.max_fee)
+    if reserve < order.max_fee:
+        raise InputError(
+            f"the reserve of {reserve} wei is below the maximum fee", "reserve at least the fee"
+        )
     work = plan(order.accounts, secrets.token_bytes(SEED_BYTES))
     domain = Domain(int(node["chain_id"]), Address(_bytes(node["registry"])))
     now_ms = time.time_ns() // 1_000_000
@@ -76,18 +98,16 @@ def prepare(order: Order, key: SessionKey, node: Json) -> Prepared:
         requester=key.address,
         input_hashes=work.input_hashes,
         copies=1,
-        reserve=order.max_fee.to_bytes(32, "big"),
+        reserve=reserve.to_bytes(32, "big"),
         issued_at=now_ms // 1_000,
         deadline_view=max(0, (deadline_ms - int(node["deployment_genesis_ms"])) // view_ms),
         allowlist=tuple(sorted(order.allowlist)),
         salt=secrets.token_bytes(32),
     )
     request_id = digest(domain, request)
-    bid = BuyBid(request_id, order.max_fee.to_bytes(32, "big"), secrets.token_bytes(32))
-    body = RequestBody(request, key.sign(request_id), bid)
-    signature = key.sign(digest(domain, bid))
-    frame = encode(Envelope(int(Kind.REQUEST), key.address, body, signature))
-    return Prepared(bytes(request_id), frame, work)
+    frame = encode(Envelope(int(Kind.REQUEST), key.address, request, key.sign(request_id)))
+    class_id = _bytes(program["class_id"])
+    return Prepared(bytes(request_id), frame, work, domain, class_id, order.max_fee, key)
 
 
 async def submit(client: NodeClient, prepared: Prepared, progress: Callable[[Json], None]) -> Json:
@@ -97,7 +117,8 @@ async def submit(client: NodeClient, prepared: Prepared, progress: Callable[[Jso
     one computed here. Raises RefusedError if the request is not admitted; a node that dies is
     replaced by the next one.
     """
-    await client.post("/v1/requests", prepared.frame)
+    bidder = _Bidder(client, prepared)
+    await bidder.hand_in()
     courier = _Courier(client, prepared)
     document: Json = {}
     async with trio.open_nursery() as nursery:
@@ -105,7 +126,7 @@ async def submit(client: NodeClient, prepared: Prepared, progress: Callable[[Jso
         while document.get("state") not in END_STATES:
             version = int(document.get("version", 0)) if client.node == node else 0
             node = client.node
-            document = await _poll(client, prepared, version, document)
+            document = await bidder.poll(version, document)
             progress(document)
             award = document.get("award") or {}
             for row in document.get("segments", ()):
@@ -142,16 +163,45 @@ async def cancel(client: NodeClient, request_id: bytes, key: SessionKey) -> Json
     return document
 
 
-async def _poll(client: NodeClient, prepared: Prepared, version: int, last: Json) -> Json:
-    """The request's document; hands the request in again where a node has not heard of it."""
-    path = f"/v1/requests/0x{prepared.request_id.hex()}"
-    try:
-        return await client.get(path, {"version": version, "wait_ms": WAIT_MS})
-    except RefusedError as exc:
-        if exc.reason != "unknown_request":
-            raise
-        await client.post("/v1/requests", prepared.frame)
-        return last
+class _Bidder:
+    """Hands the request and its bid in, and again wherever they are not known."""
+
+    def __init__(self, client: NodeClient, prepared: Prepared) -> None:
+        self._client = client
+        self._prepared = prepared
+        self._path = f"/v1/requests/0x{prepared.request_id.hex()}"
+        self._bids: dict[int, bytes] = {}
+        """Epoch -> the one bid sealed for it."""
+
+    async def hand_in(self) -> None:
+        """Raises RefusedError if the request is not admitted."""
+        await self._client.post("/v1/requests", self._prepared.frame)
+        await self._bid()
+
+    async def poll(self, version: int, last: Json) -> Json:
+        """The request's document; `last` where it had to be handed in again."""
+        try:
+            document = await self._client.get(self._path, {"version": version, "wait_ms": WAIT_MS})
+        except RefusedError as exc:
+            if exc.reason != "unknown_request":
+                raise
+            await self.hand_in()
+            return last
+        if document["bid_id"] is None and document["state"] in UNDECIDED_STATES:
+            await self._bid()
+        return document
+
+    async def _bid(self) -> None:
+        node = await self._client.get("/v1/node")
+        epoch = int(node["sealing"]["epoch"])
+        if epoch not in self._bids:
+            self._bids[epoch] = self._prepared.bid(node)
+        try:
+            await self._client.post(f"{self._path}/bid", self._bids[epoch])
+        except RefusedError as exc:
+            # Another node may be a round or an epoch off: the next look at the document tells.
+            if exc.reason not in PASSING:
+                raise
 
 
 class _Courier:

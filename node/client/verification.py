@@ -22,6 +22,7 @@ from protocol.eip712 import batch_digest, digest
 from protocol.errors import LocalProtocolError, Rejection
 from protocol.merkle import verify_proof
 from protocol.programs import COMBINE, GROTH16, SEGMENT, program_id
+from protocol.sealing import commitment_holds
 from protocol.types import Address
 
 if TYPE_CHECKING:
@@ -134,20 +135,25 @@ class _Verification:
         return Report(steps, computed, table_compared=trusted is not None)
 
     def _request(self) -> str:
-        held, body = self._bundle, self._bundle.body
-        request_id = digest(held.domain, body.request)
+        held, requester = self._bundle, self._bundle.request.requester
+        request_id = digest(held.domain, held.request)
         require(request_id == held.request_id, "the request has another id")
-        require(body.bid.request_id == request_id, "the bid is for another request")
+        require(held.sealed.request_id == request_id, "the bid is for another request")
+        require(held.sealed.bidder == requester, "the bid is somebody else's")
         for body_digest, signature, what in (
-            (request_id, body.request_signature, "request"),
-            (digest(held.domain, body.bid), held.envelope.signature, "bid"),
+            (request_id, held.request_signature, "request"),
+            (digest(held.domain, held.sealed), held.bid_signature, "bid"),
         ):
             signer = self._crypto.recover(body_digest, signature)
-            require(signer == body.request.requester, f"the requester did not sign the {what}")
-        return f"{_hex(request_id)}, signed by {_hex(body.request.requester)}"
+            require(signer == requester, f"the requester did not sign the {what}")
+        require(
+            commitment_holds(held.domain, held.sealed, held.bid),
+            "the sealed bid opens to another maximum fee",
+        )
+        return f"{_hex(request_id)}, signed by {_hex(requester)}"
 
     def _program(self) -> str:
-        manifest, wanted = self._bundle.manifest, self._bundle.body.request.program_id
+        manifest, wanted = self._bundle.manifest, self._bundle.request.program_id
         computed = program_id(manifest)
         require(self._bundle.stated_program_id == computed.hex(), "the manifest states another id")
         require(computed == wanted, "the manifest is another program's")
@@ -164,7 +170,7 @@ class _Verification:
         from node.proving.backends.groth16 import Verifier  # noqa: PLC0415
 
         held = self._bundle
-        wanted = len(held.body.request.input_hashes)
+        wanted = len(held.request.input_hashes)
         require(len(held.proofs) == wanted, f"{len(held.proofs)} proofs for {wanted} segments")
         require(wanted - 1 <= held.manifest.max_segments, "more segments than the program has")
         verifiers = {}
@@ -190,10 +196,10 @@ class _Verification:
         return f"total {claim.total} of {claim.account_count} accounts, root {claim.root:#066x}"
 
     def _result(self) -> str:
-        result, body = self._bundle.result, self._bundle.body
+        result, held = self._bundle.result, self._bundle
         require(result.status is ResultStatus.SETTLED, f"the request ended {result.status.name}")
-        require(result.issued_at == body.request.issued_at, "issued_at is not the request's")
-        max_fee = int.from_bytes(body.bid.max_fee, "big")
+        require(result.issued_at == held.request.issued_at, "issued_at is not the request's")
+        max_fee = int.from_bytes(held.bid.max_fee, "big")
         require(result.fee <= max_fee, f"the fee {result.fee} is above the bid's {max_fee}")
         return f"settled for {result.fee} wei; leaf {_hex(result_leaf(result))}"
 

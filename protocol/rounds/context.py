@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from protocol.batch import Batch
 from protocol.crypto import Aggregator
 from protocol.eip712 import Domain
 from protocol.errors import RejectionReason
-from protocol.messages import Value
+from protocol.messages import BidShares, Value
 from protocol.params import ProtocolParams
 from protocol.rotation import OperatorTable, committee, tolerated
 from protocol.types import Address, Hash
@@ -94,8 +96,16 @@ class Application(Protocol):
         """
         ...
 
-    def execute(self, value: Value) -> Hash | Missing:
-        """Digest of the Batch that follows from the Value and the certified state alone."""
+    def reveal(self, value: Value) -> tuple[bytes, ...] | Missing:
+        """This member's shares of the Value's bids, in its order; zero where it has none."""
+        ...
+
+    def execute(self, value: Value, shares: Sequence[BidShares]) -> Batch | Missing:
+        """The Batch that follows from the Value and the certified state alone.
+
+        Missing without ids: the shares, of members, do not open every bid yet. Whichever do, they
+        open them to the same.
+        """
         ...
 
     def envelopes(self, value: Value) -> tuple[bytes, ...]:

@@ -245,7 +245,7 @@ def _forget_old_views(turn: Turn) -> None:
         setattr(state, name, kept)
     needed = {held.value for held in state.proposed.values()}
     needed.update(cert.value for cert in (state.valid, state.lock) if cert is not None)
-    needed.update(ballot.value for held in state.commits.values() for ballot in held)
+    needed.update(held.body.value for held in state.commits.values())
     state.values = {value: held for value, held in state.values.items() if value in needed}
     # A record whose bodies did not come within a view is asked for anew.
     state.catch_up.pop(state.round, None)

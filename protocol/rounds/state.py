@@ -10,7 +10,9 @@ from protocol.errors import LocalProtocolError
 from protocol.messages import (
     BODY_TYPES,
     BidList,
+    BidShares,
     Certificate,
+    Commit,
     DecidedRound,
     Envelope,
     Kind,
@@ -52,12 +54,12 @@ class Ballot(msgspec.Struct, frozen=True):
     signature: bytes
 
 
-class CommitBallot(msgspec.Struct, frozen=True):
-    """A COMMIT as received: what it signs is known for a batch only after own execution."""
+class SignedCommit(msgspec.Struct, frozen=True):
+    """An operator's COMMIT, with the digest of the batch that it signs."""
 
-    value: bytes
-    batch: bytes
+    body: Commit
     signature: bytes
+    batch: bytes
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -110,7 +112,9 @@ class RoundState(msgspec.Struct):
     prepares: dict[int, dict[bytes, Ballot]]
     locks: dict[int, dict[bytes, Ballot]]
     timeouts: dict[int, dict[bytes, Statement]]
-    commits: dict[bytes, tuple[CommitBallot, ...]]
+    shares: dict[bytes, tuple[BidShares, ...]]
+    """Member -> what it revealed; more than one only if it spoke of several Values."""
+    commits: dict[bytes, SignedCommit]
 
     valid: Certificate | None
     """Highest PrepareCert known: what a gateway proposes again (validValue)."""
@@ -120,8 +124,6 @@ class RoundState(msgspec.Struct):
     """Highest view for which this node signed a Timeout; -1: none."""
     lock: Certificate | None
     """The LockCert: the Value is decided."""
-    batches: dict[bytes, bytes]
-    """Value digest -> Batch digest that this node computed itself."""
     outcome: DecidedRound | None
     """The decided round, in phase DECIDED."""
 
@@ -166,12 +168,12 @@ def fresh(epoch: int, round_number: int, parent: bytes, now_ms: int) -> RoundSta
         prepares={},
         locks={},
         timeouts={},
+        shares={},
         commits={},
         valid=None,
         lock_view=-1,
         timed_out=-1,
         lock=None,
-        batches={},
         outcome=None,
         early={},
         catch_up={},
@@ -205,8 +207,8 @@ _FLAT = (
     "first_lists",
     "proposed",
     "values",
+    "shares",
     "commits",
-    "batches",
     "early",
     "catch_up",
     "asked",

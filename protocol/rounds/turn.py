@@ -6,7 +6,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from protocol.effects import Broadcast, Effect, Publish, Record, SendTo
-from protocol.messages import BidList, Body, Commit, Envelope, Fetch, Kind, Proposal, Status
+from protocol.messages import (
+    BidList,
+    BidShares,
+    Body,
+    Commit,
+    Envelope,
+    Fetch,
+    Kind,
+    Proposal,
+    Status,
+)
 from protocol.rotation import gateway, view_start_ms
 from protocol.rounds.context import Application, RoundContext
 from protocol.rounds.phases import Move, after
@@ -140,7 +150,7 @@ def slot_of(kind: Kind, body: Body) -> bytes:
     A Status may be said anew whenever what it tells has changed.
     """
     match body:
-        case BidList() | Commit():
+        case BidList() | BidShares() | Commit():
             numbers: tuple[int, ...] = (body.epoch, body.round)
         case Status():
             prepare = 0 if body.prepare is None else body.prepare.view + 1
@@ -154,7 +164,7 @@ def slot_of(kind: Kind, body: Body) -> bytes:
 def keep(statement: Statement, view: int) -> bool:
     """Tell whether an own statement still matters in this view."""
     kind = statement.kind
-    if kind in {Kind.BID_LIST, Kind.COMMIT}:
+    if kind in {Kind.BID_LIST, Kind.BID_SHARES, Kind.COMMIT}:
         return True
     body = unpack(statement).body
     said_in: int = body.view  # type: ignore[union-attr]
@@ -163,4 +173,4 @@ def keep(statement: Statement, view: int) -> bool:
 
 
 def _publish(kind: Kind, body: Body, slot: bytes) -> Publish:
-    return Publish(kind, body, slot, reliable=isinstance(body, BidList | Proposal))
+    return Publish(kind, body, slot, reliable=isinstance(body, BidList | BidShares | Proposal))

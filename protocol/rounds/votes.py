@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from protocol.batch import Batch
 from protocol.effects import Decided
-from protocol.eip712 import value_digest, vote_digest
-from protocol.messages import Certificate, Commit, DecidedRound, Envelope, Kind, Value, Vote
+from protocol.eip712 import batch_digest, digest, value_digest, vote_digest
+from protocol.messages import (
+    BidShares,
+    Certificate,
+    Commit,
+    DecidedRound,
+    Envelope,
+    Kind,
+    Value,
+    Vote,
+)
 from protocol.rounds.context import Missing
+from protocol.rounds.opening import revealed
 from protocol.rounds.phases import ATTEMPT, UNDECIDED, Move, Phase
-from protocol.rounds.state import Ballot, CommitBallot, value_held
+from protocol.rounds.state import Ballot, SignedCommit, value_held
 from protocol.rounds.turn import Turn, slot_of
-
-MAX_COMMITS_PER_SENDER = 4
-"""A COMMIT's signature may be another vote's, wrapped: one such must not keep the true one out."""
 
 
 def hear_vote(turn: Turn, envelope: Envelope, kind: Kind, body: Vote) -> None:
@@ -84,38 +92,44 @@ def sign_lock(turn: Turn) -> None:
     turn.move(Move.LOCK_SIGNED)
 
 
-def sign_commit(turn: Turn) -> None:
-    """On a LockCert open the bids, compute the batch and sign COMMIT, once per round."""
-    state = turn.state
-    if state.lock is None:
-        return
-    if state.phase in UNDECIDED:
+def decide(turn: Turn) -> None:
+    """A LockCert ends the attempt: from here on there are only shares and COMMITs."""
+    if turn.state.lock is not None and turn.state.phase in UNDECIDED:
         turn.move(Move.LOCK_CERT)
-    if state.phase is not Phase.OPENING:
+
+
+def sign_commit(turn: Turn) -> None:
+    """Once the bids are opened compute the batch and sign COMMIT, once per round."""
+    state = turn.state
+    if state.lock is None or state.phase is not Phase.OPENING:
         return
     batch = _execute(turn, state.lock.value, turn.leader_of(state.lock.view))
     if batch is None or turn.app.may_vote() is not None:
         return
-    commit = Commit(state.epoch, state.round, state.lock.value, batch)
+    commit = Commit(
+        epoch=batch.epoch,
+        round=batch.round,
+        value=batch.value,
+        sequence=batch.sequence,
+        parent=batch.parent,
+        root=batch.root,
+        paid=batch.paid.to_bytes(32, "big"),
+        debits_hash=batch.debits_hash,
+    )
     turn.say(Kind.COMMIT, commit, slot_of(Kind.COMMIT, commit))
     turn.move(Move.COMMIT_SIGNED)
 
 
 def hear_commit(turn: Turn, envelope: Envelope, body: Commit) -> None:
-    """Keep a COMMIT; which batch digest is the true one only own execution tells."""
+    """Keep an operator's first COMMIT of the round; another one is evidence."""
     state = turn.state
     state.announced.add(envelope.sender)
-    heard = CommitBallot(body.value, body.batch, envelope.signature)
-    known = state.commits.get(envelope.sender, ())
-    if heard in known:
-        return
-    if state.batches.get(body.value, body.batch) != body.batch:
-        turn.record("commit_refused", operator=envelope.sender.hex())
-        return
-    if body.value in state.batches:
-        # Not before: anyone can wrap a PREPARE of ours into a COMMIT that passes ingress.
-        turn.heard_own(slot_of(Kind.COMMIT, body), envelope)
-    state.commits[envelope.sender] = (*known, heard)[-MAX_COMMITS_PER_SENDER:]
+    turn.heard_own(slot_of(Kind.COMMIT, body), envelope)
+    batch = digest(turn.ctx.domain, body)
+    first = state.commits.setdefault(envelope.sender, SignedCommit(body, envelope.signature, batch))
+    if first.batch != batch:
+        kept = Envelope(Kind.COMMIT, envelope.sender, first.body, first.signature)
+        turn.conflict(slot_of(Kind.COMMIT, body), kept, envelope)
 
 
 def count_commits(turn: Turn) -> None:
@@ -125,18 +139,18 @@ def count_commits(turn: Turn) -> None:
     """
     state = turn.state
     by_batch: dict[tuple[bytes, bytes], dict[bytes, bytes]] = {}
-    for sender, ballots in state.commits.items():
-        for ballot in ballots:
-            by_batch.setdefault((ballot.value, ballot.batch), {})[sender] = ballot.signature
-    for (value, batch), signers in by_batch.items():
+    for sender, held in state.commits.items():
+        by_batch.setdefault((held.body.value, held.batch), {})[sender] = held.signature
+    for (value, signed), signers in by_batch.items():
         if not _quorum(turn, signers) or state.phase is Phase.DECIDED:
             continue
-        if _execute(turn, value, next(iter(signers))) != batch:
+        batch = _execute(turn, value, next(iter(signers)))
+        if batch is None or batch_digest(turn.ctx.domain, batch) != signed:
             continue
-        certificate = _assemble(turn, Kind.COMMIT, 0, value, batch, signers)
+        certificate = _assemble(turn, Kind.COMMIT, 0, value, signed, signers)
         body = value_held(state, value)
         if body is not None:
-            _decide(turn, body, certificate)
+            _decide(turn, body, certificate, revealed(turn, value))
 
 
 def adopt(turn: Turn) -> None:
@@ -146,18 +160,20 @@ def adopt(turn: Turn) -> None:
     if handed is None or state.phase is Phase.DECIDED:
         return
     value, certificate = handed.value, handed.certificate
-    digest = value_digest(turn.ctx.domain, value)
     place = (value.epoch, value.round, value.parent, certificate.value)
-    if place != (state.epoch, state.round, state.parent, digest) or not of_this_round(
-        turn, certificate, Kind.COMMIT
-    ):
+    if place != (
+        state.epoch,
+        state.round,
+        state.parent,
+        value_digest(turn.ctx.domain, value),
+    ) or not of_this_round(turn, certificate, Kind.COMMIT):
         del state.catch_up[state.round]
         return
-    batch = turn.app.execute(value)
+    batch = turn.app.execute(value, handed.shares)
     if isinstance(batch, Missing):
         turn.fetch(batch.ids, state.ahead[0] if state.ahead else turn.ctx.me)
-    elif batch == certificate.digest:
-        _decide(turn, value, certificate)
+    elif batch_digest(turn.ctx.domain, batch) == certificate.digest:
+        _decide(turn, value, certificate, handed.shares)
     else:
         # A quorum signed something, but not this batch: a PREPARE never passes as a BatchCert.
         del state.catch_up[state.round]
@@ -173,30 +189,29 @@ def hear_batch_certificate(turn: Turn, certificate: Certificate) -> bool:
     batch = _execute(turn, certificate.value, turn.ctx.me)
     if batch is None:
         return False
-    if batch == certificate.digest and state.phase is not Phase.DECIDED:
-        _decide(turn, value, certificate)
+    signed = batch_digest(turn.ctx.domain, batch)
+    if signed == certificate.digest and state.phase is not Phase.DECIDED:
+        _decide(turn, value, certificate, revealed(turn, certificate.value))
     return True
 
 
-def _execute(turn: Turn, value: bytes, source: bytes) -> bytes | None:
-    """Batch digest of a Value by own computation; None while something is missing."""
-    state = turn.state
-    if value in state.batches:
-        return state.batches[value]
-    body = value_held(state, value)
+def _execute(turn: Turn, value: bytes, source: bytes) -> Batch | None:
+    """Batch of a Value by own computation; None while something is missing."""
+    body = value_held(turn.state, value)
     if body is None:
         turn.fetch((value,), source)
         return None
-    batch = turn.app.execute(body)
+    batch = turn.app.execute(body, revealed(turn, value))
     if isinstance(batch, Missing):
         turn.fetch(batch.ids, source)
         return None
-    state.batches[value] = batch
     return batch
 
 
-def _decide(turn: Turn, value: Value, certificate: Certificate) -> None:
-    record = DecidedRound(value, certificate, turn.app.envelopes(value))
+def _decide(
+    turn: Turn, value: Value, certificate: Certificate, shares: tuple[BidShares, ...]
+) -> None:
+    record = DecidedRound(value, certificate, turn.app.envelopes(value), shares)
     turn.state.outcome = record
     turn.effects.append(Decided(record))
     turn.move(Move.BATCH_CERT)

@@ -16,6 +16,10 @@ def bls_key_of(operator: bytes) -> bytes:
     return blake2b(operator, digest_size=48, person=b"bls").digest()
 
 
+def sealing_key_of(operator: bytes) -> bytes:
+    return blake2b(operator, digest_size=32, person=b"sealing").digest()
+
+
 def session_sign(signer: bytes, digest: bytes) -> bytes:
     """65 bytes: who signs, and a tag that only `session_sign` makes."""
     return signer + blake2b(digest, key=signer, digest_size=45).digest()
@@ -48,3 +52,46 @@ class HashCrypto:
     ) -> bool:
         expected = self.aggregate([bls_sign(key, digest) for key in public_keys])
         return expected == signature
+
+
+class HashCipher:
+    """`BidCipher`: exclusive or with keyed hashes, and boxes that nobody else tries to open."""
+
+    def __init__(self, *keys: bytes) -> None:
+        self._keys = keys
+
+    def public_key(self, secret: bytes) -> bytes:
+        return blake2b(secret, digest_size=32, person=b"ephemeral").digest()
+
+    def wrap(self, secret: bytes, recipient: bytes, data: bytes, context: bytes) -> bytes | None:
+        return self.encrypt(_shared(self.public_key(secret), recipient), data, context)
+
+    def unwrap(
+        self, recipient: bytes, ephemeral: bytes, box: bytes, context: bytes
+    ) -> bytes | None:
+        if recipient not in self._keys:
+            return None
+        return self.decrypt(_shared(ephemeral, recipient), box, context)
+
+    def encrypt(self, key: bytes, data: bytes, context: bytes) -> bytes:
+        return _masked(key, data) + _tag(key, data, context)
+
+    def decrypt(self, key: bytes, data: bytes, context: bytes) -> bytes | None:
+        inside = _masked(key, data[:-16])
+        return inside if _tag(key, inside, context) == data[-16:] else None
+
+
+def _shared(ephemeral: bytes, recipient: bytes) -> bytes:
+    return blake2b(ephemeral + recipient, digest_size=32, person=b"shared").digest()
+
+
+def _masked(key: bytes, data: bytes) -> bytes:
+    blocks = (
+        blake2b(place.to_bytes(4, "big"), key=key, digest_size=64).digest()
+        for place in range(0, len(data), 64)
+    )
+    return bytes(one ^ other for one, other in zip(data, b"".join(blocks), strict=False))
+
+
+def _tag(key: bytes, data: bytes, context: bytes) -> bytes:
+    return blake2b(data + context, key=key, digest_size=16, person=b"tag").digest()

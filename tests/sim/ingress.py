@@ -19,7 +19,7 @@ from protocol.rotation import OperatorTable
 from tests.sim.crypto import HashCrypto
 
 BLS_KINDS = frozenset({Kind.PREPARE, Kind.LOCK, Kind.COMMIT})
-ANYBODY = frozenset({Kind.CANCEL, Kind.REQUEST})
+ANYBODY = frozenset({Kind.CANCEL, Kind.REQUEST, Kind.SEALED_BID})
 
 
 class Ingress:

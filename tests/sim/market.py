@@ -37,11 +37,12 @@ from protocol.inputs import (
     TableOpened,
 )
 from protocol.job import Stage
-from protocol.messages import BuyBid, Kind, ProofRequest, RequestBody
+from protocol.messages import Kind, ProofRequest
 from protocol.replica import Replica, Setup
 from protocol.round import RoundContext, RoundState
+from protocol.sealing import Offer, Terms, seal
 from protocol.types import Address, Hash
-from tests.sim.crypto import HashCrypto, address_of, session_sign
+from tests.sim.crypto import HashCipher, HashCrypto, address_of, sealing_key_of
 from tests.sim.mischief import MARKET_HABITS
 from tests.sim.run import DOMAIN, LIVENESS_VIEWS, PARAMS, VIEW_MS, Result, Run
 from tests.sim.world import Shell, ViolationError, World, signed_envelope
@@ -59,7 +60,15 @@ class ReplicaPort:
 
     def __init__(self, me: Address, kept: dict[int, tuple[bytes, bytes]]) -> None:
         self.address = me
-        self.setup = Setup(me, DOMAIN, PARAMS, 0, bytes(me) + bytes(12), HashCrypto())
+        self.setup = Setup(
+            me,
+            DOMAIN,
+            PARAMS,
+            0,
+            bytes(me) + bytes(12),
+            HashCrypto(),
+            HashCipher(sealing_key_of(me)),
+        )
         self.replica = Replica(self.setup)
         self.kept = kept
 
@@ -141,7 +150,8 @@ class MarketRun(Run):
         self.chain = Chain()
         self.requests: dict[bytes, int] = {}
         """Request id -> when it was handed in, if every good network has the time to end it."""
-        self.bodies: dict[bytes, bytes] = {}
+        self.bodies: dict[bytes, tuple[bytes, bytes]] = {}
+        """Request id -> frames of the request and of its bid."""
         self.ended: set[tuple[int, bytes]] = set()
         """Node and request: certified as closed there, as its `Forget` says."""
         self.inputs: set[tuple[int, bytes, int]] = set()
@@ -179,35 +189,48 @@ class MarketRun(Run):
         """An owner signs a request and hands it to one or more nodes; it keeps a copy."""
         rng, now = self.rng, self.world.now_ms
         slots = rng.randint(2, 4)
-        fee = (slots * PRICE * rng.randint(1, 3)).to_bytes(32, "big")
+        fee = slots * PRICE * rng.randint(1, 3)
         views = rng.choice(self.views)
         request = ProofRequest(
             program_id=PROGRAM,
             requester=self.owner,
             input_hashes=tuple(keccak(rng.randbytes(4)) for _ in range(slots)),
             copies=1,
-            reserve=fee,
+            reserve=(fee + rng.randint(0, 2 * PRICE)).to_bytes(32, "big"),
             issued_at=now // 1_000,
             deadline_view=now // VIEW_MS + views,
             allowlist=(),
             salt=rng.randbytes(32),
         )
         request_id = digest(DOMAIN, request)
-        bid = BuyBid(request_id, fee, rng.randbytes(32))
-        body = RequestBody(request, session_sign(self.owner, request_id), bid)
-        signed = body_digest(DOMAIN, Kind.REQUEST, body)
-        frame = codec.encode(signed_envelope(self.owner, Kind.REQUEST, body, signed))
+        frame = codec.encode(signed_envelope(self.owner, Kind.REQUEST, request, request_id))
         if views == max(self.views):
             self.requests[request_id] = now
-        self.bodies[request_id] = frame
+        frames = (frame, self._bid(request_id, fee))
+        self.bodies[request_id] = frames
         if rng.random() < 0.2:
             self.absent.add(request_id)
         for shell in self.honest():
             if now >= self.gst_ms or rng.random() < 0.7:
-                self._hand_in(shell.index, frame, now + rng.randint(1, 80))
+                for each in frames:
+                    self._hand_in(shell.index, each, now + rng.randint(1, 80))
+
+    def _bid(self, request_id: bytes, fee: int) -> bytes:
+        """The owner's bid, sealed to all operators: each is on the committee."""
+        rounds = [
+            replica.state.round.round
+            for replica in map(self._replica, self.honest())
+            if replica.state.round is not None
+        ]
+        place = min(rounds, default=1)
+        terms = Terms(self.table.epoch, place, CLASS, self.owner, request_id)
+        keys = [row.sealing_key for row in self.table.operators]
+        body = seal(DOMAIN, terms, Offer(fee), keys, self.rng.randbytes(32), HashCipher())
+        signed = body_digest(DOMAIN, Kind.SEALED_BID, body)
+        return codec.encode(signed_envelope(self.owner, Kind.SEALED_BID, body, signed))
 
     def _spread(self) -> None:
-        for frame in self.bodies.values():
+        for frame in (frame for frames in self.bodies.values() for frame in frames):
             for shell in self.honest():
                 self._hand_in(shell.index, frame, self.world.now_ms + self.rng.randint(1, 50))
         for shell in self.world.nodes:

@@ -19,13 +19,13 @@ from protocol.claims import (
 from protocol.effects import Effect, Publish
 from protocol.eip712 import body_digest, digest, value_digest
 from protocol.messages import (
-    AskBid,
     BidList,
     Certificate,
     Commit,
     Envelope,
     Kind,
     Proposal,
+    SealedBid,
     SegmentResult,
     Value,
     Vote,
@@ -57,9 +57,8 @@ class Mischief:
                 return []
             case Proposal():
                 return self._propose(world, shell, body)
-            case AskBid() if "two_asks" in self.habits:
-                other = msgspec.structs.replace(body, salt=bytes(31) + b"\x03")
-                asks = [_sign(world, shell, Kind.ASK_BID, each) for each in (body, other)]
+            case SealedBid() if "two_asks" in self.habits:
+                asks = [_sign(world, shell, Kind.SEALED_BID, each) for each in _two_asks(body)]
                 self._split_send(world, shell, asks)
                 return []
             case SegmentResult() if "two_results" in self.habits:
@@ -140,9 +139,16 @@ class Mischief:
         state = machine.round
         for view, tally in state.prepares.items():
             for sender, ballot in tally.items():
-                vote = Vote(state.epoch, state.round, view, ballot.value)
-                signed = body_digest(world.ingress.domain, Kind.PREPARE, vote)
-                commit = Commit(state.epoch, state.round, ballot.value, signed)
+                commit = Commit(
+                    epoch=state.epoch,
+                    round=state.round,
+                    value=ballot.value,
+                    sequence=view,
+                    parent=bytes(32),
+                    root=bytes(32),
+                    paid=bytes(32),
+                    debits_hash=bytes(32),
+                )
                 world.broadcast(
                     shell.index, Envelope(Kind.COMMIT, sender, commit, ballot.signature)
                 )
@@ -157,6 +163,11 @@ class Mischief:
         delay = 0 if target == shell.index else world.rng.randint(*world.links.delay_ms)
         if target == shell.index or world.links.open(shell.index, target):
             world.at(world.now_ms + delay, lambda: world.receive(target, frame))
+
+
+def _two_asks(body: SealedBid) -> tuple[SealedBid, SealedBid]:
+    """Another one that opens to nothing that counts, for every member alike."""
+    return body, msgspec.structs.replace(body, commitment=bytes(31) + b"\x03")
 
 
 def _two_results(body: SegmentResult) -> list[SegmentResult]:

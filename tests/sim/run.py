@@ -17,7 +17,7 @@ from protocol.params import DEVNET, ProtocolParams
 from protocol.rotation import OperatorTable, tolerated
 from protocol.round import context
 from protocol.types import Address, Hash
-from tests.sim.crypto import HashCrypto, address_of, bls_key_of
+from tests.sim.crypto import HashCrypto, address_of, bls_key_of, sealing_key_of
 from tests.sim.ingress import Ingress
 from tests.sim.mischief import HABITS, Agreeing, Mischief
 from tests.sim.toy import CheckItem, ToyMachine
@@ -58,7 +58,7 @@ def make_table(weights: list[int], seed: bytes) -> OperatorTable:
                 operator=address,
                 session=address,
                 bls_key=bls_key_of(address),
-                sealing_key=bytes(32),
+                sealing_key=sealing_key_of(address),
                 peer_id="",
                 multiaddrs=(),
                 weight=weight,

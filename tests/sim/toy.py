@@ -6,12 +6,14 @@ own check of it ended.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
 from eth_hash.auto import keccak
 
 from protocol import codec
+from protocol.batch import Batch
 from protocol.effects import Broadcast, Effect, SendTo, ServeBatches
 from protocol.eip712 import value_digest
 from protocol.errors import RejectionReason
@@ -19,6 +21,7 @@ from protocol.inputs import AnyInput, ClockJudged, ProofChecked, Received
 from protocol.messages import (
     Batches,
     BidList,
+    BidShares,
     Cancel,
     Envelope,
     Fetch,
@@ -39,7 +42,7 @@ from protocol.round import (
     resume,
     step,
 )
-from protocol.types import ZERO_HASH, Address, Hash
+from protocol.types import ZERO_HASH, Address, Hash, Wei
 from tests.sim.ingress import Ingress
 
 
@@ -62,6 +65,11 @@ class CheckItem:
 
 
 ToyEffect = Effect | CheckItem
+
+
+def toy_share(member: bytes, item: bytes) -> bytes:
+    """A member's share of an id: whoever has f + 1 of them may execute it."""
+    return keccak(b"share" + member + item)
 
 
 def is_outcome(item: bytes) -> bool:
@@ -108,14 +116,32 @@ class ToyApp:
             return RejectionReason.UNVERIFIED_OUTCOME
         return None
 
-    def execute(self, value: Value) -> Hash | Missing:
+    def reveal(self, value: Value) -> tuple[bytes, ...] | Missing:
+        missing = tuple(Hash(item) for item in value.bids if item not in self.items)
+        if missing:
+            return Missing(missing)
+        return tuple(toy_share(self.ctx.me, item) for item in value.bids)
+
+    def execute(self, value: Value, shares: Sequence[BidShares]) -> Batch | Missing:
         named = (*value.bids, *value.outcomes)
         missing = tuple(Hash(item) for item in named if item not in self.items)
         if missing:
             return Missing(missing)
+        for place, item in enumerate(value.bids):
+            good = sum(held.shares[place] == toy_share(held.member, item) for held in shares)
+            if good < self.ctx.announcers:
+                return Missing(())
         parent = self.history[-1][1] if self.history else ZERO_HASH
-        digest = value_digest(self.ctx.domain, value)
-        return Hash(keccak(b"batch" + parent + digest + b"".join(named)))
+        return Batch(
+            epoch=value.epoch,
+            round=value.round,
+            value=value_digest(self.ctx.domain, value),
+            sequence=0,
+            parent=ZERO_HASH,
+            root=Hash(keccak(b"batch" + parent + b"".join(named))),
+            paid=Wei(0),
+            debits_hash=ZERO_HASH,
+        )
 
     def envelopes(self, value: Value) -> tuple[bytes, ...]:
         return tuple(self.items[item] for item in (*value.bids, *value.outcomes))
