@@ -22,12 +22,10 @@ from protocol.codec import decode, encode
 from protocol.eip712 import Domain, digest, signed_digest, vote_digest
 from protocol.inputs import Operator
 from protocol.messages import (
-    BuyBid,
     Certificate,
     Envelope,
     Kind,
     ProofRequest,
-    RequestBody,
     Vote,
 )
 from protocol.rotation import OperatorTable
@@ -153,10 +151,7 @@ def _request(number: int) -> Envelope:
     amount = _word(5)
     hashes = (_word(1),) * _SEGMENTS
     request = ProofRequest(_word(1), key.address, hashes, 1, amount, 5, 900, (), _word(number))
-    request_id = digest(_DOMAIN, request)
-    bid = BuyBid(request_id, amount, _word(number))
-    body = RequestBody(request, key.sign(request_id), bid)
-    return Envelope(int(Kind.REQUEST), key.address, body, key.sign(digest(_DOMAIN, bid)))
+    return Envelope(int(Kind.REQUEST), key.address, request, key.sign(digest(_DOMAIN, request)))
 
 
 def _votes(runs: int) -> Json:

@@ -33,7 +33,7 @@ from protocol.errors import LocalProtocolError, RejectionReason
 from protocol.ledger import (
     Ledger,
     OpenRequest,
-    bid_fee,
+    bid_fee_of,
     reference_price,
     wei_of,
 )
@@ -354,8 +354,8 @@ class _Work:
             return RejectionReason.FEE_ABOVE_RESERVE
         class_id, slots = Hash(program.class_id), len(request.input_hashes)
         price = reference_price(self.ledger, class_id, self.params)
-        fee = bid_fee(slots, price, max_fee, self.params)
-        if fee == max_fee:
+        fee = bid_fee_of(slots, price, self.params.bid_fee_bps)
+        if fee >= max_fee:
             return RejectionReason.FEE_BELOW_BID_FEE
         self.open[request_id] = OpenRequest(
             request_id=request_id,

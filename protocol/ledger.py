@@ -240,11 +240,6 @@ def bid_fee_of(slots: int, price: Wei, bid_fee_bps: int) -> Wei:
     return Wei(max(slots, -(-slots * price * bid_fee_bps // 10_000)))
 
 
-def bid_fee(slots: int, price: Wei, max_fee: Wei, params: ProtocolParams) -> Wei:
-    """What a request pays for being admitted, never more than its maximum fee."""
-    return Wei(min(bid_fee_of(slots, price, params.bid_fee_bps), max_fee))
-
-
 def admissible(
     ledger: Ledger,
     request_id: Hash,
@@ -273,9 +268,9 @@ def admissible(
         return RejectionReason.COPIES_UNSUPPORTED
     if not 0 < wei_of(request.reserve) <= MAX_AMOUNT:
         return RejectionReason.AMOUNT_OUT_OF_RANGE
-    slots, reserve = len(request.input_hashes), wei_of(request.reserve)
     price = reference_price(ledger, program.class_id, params)
-    if bid_fee(slots, price, reserve, params) == reserve:
+    fee = bid_fee_of(len(request.input_hashes), price, params.bid_fee_bps)
+    if fee >= wei_of(request.reserve):
         # The maximum fee is no higher.
         return RejectionReason.FEE_BELOW_BID_FEE
     if allowlist and not any(operator in members for operator in allowlist):

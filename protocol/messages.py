@@ -91,7 +91,7 @@ class SealedBid(Wire, frozen=True):
     share_hashes: tuple[bytes, ...]
 
 
-class BuyBid(Wire, frozen=True):
+class BuyBid(msgspec.Struct, frozen=True):
     """The requester's one immutable maximum fee: what its sealed bid opens to. EIP-712 `BuyBid`."""
 
     request_id: bytes
@@ -99,7 +99,7 @@ class BuyBid(Wire, frozen=True):
     salt: bytes
 
 
-class AskBid(Wire, frozen=True):
+class AskBid(msgspec.Struct, frozen=True):
     """A prover's price for slots of one class in one round, as opened. EIP-712 `AskBid`."""
 
     epoch: int

@@ -17,15 +17,16 @@ from protocol.eip712 import Domain, signed_digest
 from protocol.inputs import Received
 from protocol.messages import (
     Accept,
-    AskBid,
     Bodies,
     Envelope,
     Kind,
+    SealedBid,
     SegmentResult,
     Unavailable,
 )
 from protocol.replica_state import decode_replica
 from protocol.rounds.turn import slot_of
+from protocol.sealing import is_ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 ROUND_KINDS: Final = frozenset(
     {
         Kind.BID_LIST,
+        Kind.BID_SHARES,
         Kind.PROPOSAL,
         Kind.PREPARE,
         Kind.LOCK,
@@ -80,7 +82,7 @@ def _slot(envelope: Envelope) -> bytes | None:
     match body:
         case _ if Kind(envelope.kind) in ROUND_KINDS:
             return slot_of(Kind(envelope.kind), body)
-        case AskBid():
+        case SealedBid() if is_ask(body):
             return kind + body.round.to_bytes(8, "big") + body.class_id
         case Accept() | SegmentResult() | Unavailable():
             return kind + body.request_id + body.segment.to_bytes(4, "big")

@@ -21,7 +21,7 @@ from node.keys import load_session_key, read_password
 from protocol.bounds import MAX_FRAME
 from protocol.codec import decode, encode
 from protocol.eip712 import Domain, digest
-from protocol.messages import BuyBid, Envelope, Kind, ProofRequest, RequestBody, Vote
+from protocol.messages import Envelope, Kind, ProofRequest, Vote
 from protocol.types import Address
 from tests.e2e.workload import draw_accounts
 
@@ -38,10 +38,8 @@ class Terms:
     """Everything that goes into a signed request; a good one unless something is replaced."""
 
     request: ProofRequest
-    max_fee: int
     domain: Domain
     requester: SessionKey
-    bidder: SessionKey
 
     def but(self, **fields: Any) -> Terms:
         """The same with other fields of the request."""
@@ -49,11 +47,8 @@ class Terms:
 
     def frame(self) -> bytes:
         """Signed and encoded."""
-        request_id = digest(self.domain, self.request)
-        bid = BuyBid(request_id, self.max_fee.to_bytes(32, "big"), secrets.token_bytes(32))
-        body = RequestBody(self.request, self.requester.sign(request_id), bid)
-        signature = self.bidder.sign(digest(self.domain, bid))
-        return encode(Envelope(int(Kind.REQUEST), self.request.requester, body, signature))
+        signature = self.requester.sign(digest(self.domain, self.request))
+        return encode(Envelope(int(Kind.REQUEST), self.request.requester, self.request, signature))
 
 
 def amount(wei: int) -> bytes:
@@ -75,13 +70,13 @@ BAD: Final[dict[str, tuple[Callable[[Terms], bytes], str]]] = {
         lambda t: t.but(program_id=secrets.token_bytes(32)).frame(),
         "unknown_program",
     ),
-    "fee above escrow": (
-        lambda t: replace(t.but(reserve=amount(5_000 * 10**18)), max_fee=5_000 * 10**18).frame(),
+    "reserve above escrow": (
+        lambda t: t.but(reserve=amount(5_000 * 10**18)).frame(),
         "escrow_too_low",
     ),
-    "fee above reserve": (lambda t: replace(t, max_fee=MAX_FEE + 1).frame(), "fee_above_reserve"),
+    "reserve below the bid fee": (lambda t: t.but(reserve=amount(1)).frame(), "fee_below_bid_fee"),
     "nobody's escrow": (
-        lambda t: replace(t.but(requester=OTHER.address), requester=OTHER, bidder=OTHER).frame(),
+        lambda t: replace(t.but(requester=OTHER.address), requester=OTHER).frame(),
         "escrow_too_low",
     ),
     "deadline in the past": (lambda t: t.but(deadline_view=0).frame(), "deadline_past"),
@@ -90,15 +85,14 @@ BAD: Final[dict[str, tuple[Callable[[Terms], bytes], str]]] = {
         lambda t: t.but(issued_at=t.request.issued_at - 86_400).frame(),
         "issued_at_off",
     ),
-    "another's bid": (lambda t: replace(t, bidder=OTHER).frame(), "bad_signature"),
     "another's request": (lambda t: replace(t, requester=OTHER).frame(), "bad_signature"),
     "another registry": (
         lambda t: replace(t, domain=Domain(t.domain.chain_id, Address(b"\x09" * 20))).frame(),
-        "wrong_sender",
+        "bad_signature",
     ),
     "another chain": (
         lambda t: replace(t, domain=Domain(1, t.domain.registry)).frame(),
-        "wrong_sender",
+        "bad_signature",
     ),
 }
 
@@ -110,9 +104,9 @@ async def terms_of(devnet: Standing, client: NodeClient) -> Terms:
     node = await client.get("/v1/node")
     order = Order("solvency", draw_accounts(16, 1), MAX_FEE, 120)
     body = decode(prepare(order, key, node).frame).body
-    assert isinstance(body, RequestBody)
+    assert isinstance(body, ProofRequest)
     domain = Domain(int(node["chain_id"]), Address(bytes.fromhex(node["registry"][2:])))
-    return Terms(body.request, MAX_FEE, domain, key, key)
+    return Terms(body, domain, key)
 
 
 async def test_what_is_refused_leaves_no_trace(devnet: Standing) -> None:

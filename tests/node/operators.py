@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from eth_hash.auto import keccak
 
+from node.box import SealingKey
 from node.crypto import BlsKey, Crypto, SessionKey
 from protocol.bounds import SIGNATURE_SIZES
 from protocol.codec import encode
 from protocol.eip712 import Domain, body_digest, digest, vote_digest
 from protocol.inputs import Operator
 from protocol.messages import (
-    BuyBid,
     Certificate,
     Envelope,
     Kind,
     ProofRequest,
-    RequestBody,
+    SealedBid,
 )
 from protocol.rotation import OperatorTable
 
@@ -26,6 +26,7 @@ WORD = b"\x0a" * 32
 
 SESSIONS = [SessionKey(bytes([index]) * 32) for index in range(1, 6)]
 BLS_KEYS = [BlsKey(bytes([index + 16]) * 32) for index in range(1, 6)]
+SEALING_KEYS = [SealingKey(bytes([index + 32]) * 32) for index in range(1, 6)]
 OPERATORS = [bytes([index]) * 20 for index in range(1, 6)]
 """The fifth is a stranger."""
 REQUESTER = SessionKey(b"\x3f" * 32)
@@ -36,7 +37,7 @@ def row(index, weight=100):
         OPERATORS[index],
         SESSIONS[index].address,
         BLS_KEYS[index].public_key,
-        bytes(32),
+        SEALING_KEYS[index].public_key,
         f"peer {index}",
         (),
         weight,
@@ -79,10 +80,24 @@ def certificate(kind, signers=(0, 1, 2), value=WORD, epoch=EPOCH, view=VIEW, rou
     )
 
 
-def request_envelope(signer=REQUESTER, bid_signer=REQUESTER, request_id=None):
+def request_envelope(signer=REQUESTER):
     amount = (5).to_bytes(32, "big")
-    request = ProofRequest(WORD, REQUESTER.address, (WORD, WORD), 1, amount, 5, 900, (), WORD)
-    bid = BuyBid(request_id or digest(DOMAIN, request), amount, WORD)
-    body = RequestBody(request, signer.sign(digest(DOMAIN, request)), bid)
-    signature = bid_signer.sign(digest(DOMAIN, bid))
+    body = ProofRequest(WORD, REQUESTER.address, (WORD, WORD), 1, amount, 5, 900, (), WORD)
+    signature = signer.sign(digest(DOMAIN, body))
     return Envelope(int(Kind.REQUEST), REQUESTER.address, body, signature)
+
+
+def sealed_bid(bidder, request_id=bytes(32), **fields):
+    """A sealed bid in form alone: nothing that reads it opens it."""
+    given = {"epoch": EPOCH, "round": ROUND, "class_id": WORD, "commitment": WORD} | fields
+    sealed = {"ephemeral": WORD, "ciphertext": bytes(84)}
+    boxes, hashes = (bytes(48),) * 4, (WORD,) * 4
+    return SealedBid(
+        bidder=bidder, request_id=request_id, boxes=boxes, share_hashes=hashes, **given, **sealed
+    )
+
+
+def buy_envelope(signer=REQUESTER, **fields):
+    body = sealed_bid(REQUESTER.address, WORD, **fields)
+    signature = signer.sign(digest(DOMAIN, body))
+    return Envelope(int(Kind.SEALED_BID), REQUESTER.address, body, signature)

@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import msgspec
 import trio
 
-from node.box import SealingKey
+from node.box import BidCiphers
+from node.client.bidding import sealed_bid
 from node.driver import Driver
 from node.guard import SigningGuard
 from node.ingress import Ingress
@@ -28,7 +29,7 @@ from protocol.inputs import (
     Received,
     TableOpened,
 )
-from protocol.messages import Batches, BuyBid, Envelope, Kind, ProofRequest, RequestBody
+from protocol.messages import Batches, Envelope, Kind, ProofRequest
 from protocol.params import DEVNET
 from protocol.replica import Replica, Setup
 from protocol.rotation import OperatorTable
@@ -38,6 +39,7 @@ from tests.node.operators import (
     DOMAIN,
     OPERATORS,
     REQUESTER,
+    SEALING_KEYS,
     SESSIONS,
     WORD,
     row,
@@ -76,10 +78,17 @@ class Node:
     async def live(self, task_status=trio.TASK_STATUS_IGNORED):
         """Run until killed."""
         store = Store.open(self.path)
-        keys = NodeKeys(
-            SESSIONS[self.index], BLS_KEYS[self.index], SealingKey(b"\x03" * 32), b"\x04" * 32
+        sealing = SEALING_KEYS[self.index]
+        keys = NodeKeys(SESSIONS[self.index], BLS_KEYS[self.index], sealing, b"\x04" * 32)
+        setup = Setup(
+            me=self.me,
+            domain=DOMAIN,
+            params=PARAMS,
+            genesis_ms=self.network.genesis_ms,
+            secret=b"\x07" * 32,
+            aggregator=CRYPTO,
+            cipher=BidCiphers(sealing),
         )
-        setup = Setup(self.me, DOMAIN, PARAMS, self.network.genesis_ms, b"\x07" * 32, CRYPTO)
         self.store = store
         self.ingress = Ingress(DOMAIN, CRYPTO, self.faults.append)
         self.arrivals, self.inbound = trio.open_memory_channel(1_000)
@@ -168,17 +177,21 @@ class Network:
                     await node.driver.wait_changed()
 
 
-def request_frame(genesis_ms, views):
+def request_frames(genesis_ms, views):
+    """A request, and the bid for it, sealed to all four."""
     now_ms = CLOCK.now_ms()
     amount = (10**16).to_bytes(32, "big")
     deadline = (now_ms - genesis_ms) // PARAMS.view_ms + views
     request = ProofRequest(
         WORD, REQUESTER.address, (WORD, WORD), 1, amount, now_ms // 1_000, deadline, (), WORD
     )
-    bid = BuyBid(digest(DOMAIN, request), amount, WORD)
-    body = RequestBody(request, REQUESTER.sign(digest(DOMAIN, request)), bid)
-    signature = REQUESTER.sign(digest(DOMAIN, bid))
-    return encode(Envelope(int(Kind.REQUEST), REQUESTER.address, body, signature))
+    request_id = digest(DOMAIN, request)
+    frame = encode(
+        Envelope(int(Kind.REQUEST), REQUESTER.address, request, REQUESTER.sign(request_id))
+    )
+    keys = [{"sealing_key": row.sealing_key.hex()} for row in ROWS]
+    sealing = {"epoch": 1, "round": 1, "committee": keys}
+    return frame, sealed_bid(DOMAIN, request_id, WORD, 10**15, REQUESTER, sealing)
 
 
 async def test_a_request_that_nobody_serves_expires_in_a_certified_batch(tmp_path):
@@ -186,9 +199,10 @@ async def test_a_request_that_nobody_serves_expires_in_a_certified_batch(tmp_pat
     async with trio.open_nursery() as nursery:
         for node in network.nodes:
             await nursery.start(node.live)
-        frame = request_frame(network.genesis_ms, views=4)
+        frames = request_frames(network.genesis_ms, views=4)
         for node in network.nodes:
-            await node.driver.submit(Received(frame))
+            for frame in frames:
+                await node.driver.submit(Received(frame))
         await network.until(lambda node: node.replica.state.ledger.round >= 1, network.nodes)
         network.nodes[3].life.cancel()
         # Three of four are more than two thirds: the network goes on without the fourth.

@@ -53,7 +53,7 @@ async def test_same_slot_name_of_another_kind_is_another_slot(store):
 
 async def test_signatures_verify_under_the_right_key(store):
     guard, crypto = guard_of(store), Crypto()
-    commit = Publish(Kind.COMMIT, Commit(1, 7, bytes(32), b"\x0d" * 32), b"7")
+    commit = Publish(Kind.COMMIT, Commit(1, 7, *[bytes(32)], 0, *[bytes(32)] * 4), b"7")
     for publish in (prepare(b"\x0a"), commit):
         envelope = await guard.sign(publish)
         digest = signed_digest(DOMAIN, envelope)

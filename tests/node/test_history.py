@@ -33,7 +33,7 @@ class Rounds:
         asks = [*self.world.asks(OPERATORS[:3], slots=slots), dear]
         content = self.world.content(bodies, asks)
         done = self.world.decide(bodies, asks)
-        record = DecidedRound(content.value, certify(done.ledger.batch, bytes(32)), ())
+        record = DecidedRound(content.value, certify(done.ledger.batch, bytes(32)), (), ())
         document = round_document(record, replace(done), OPERATORS[0], 5_000)
         return KeepRound(content.value.round, document, table_json(table()))
 

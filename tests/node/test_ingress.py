@@ -17,9 +17,10 @@ from protocol.errors import RejectionReason
 from protocol.inputs import Received
 from protocol.messages import (
     Accept,
-    AskBid,
     Batches,
     BidList,
+    BidReceipt,
+    BidShares,
     Bodies,
     Cancel,
     Commit,
@@ -46,20 +47,23 @@ from tests.node.operators import (
     SESSIONS,
     VIEW,
     WORD,
+    buy_envelope,
     certificate,
     frame_of,
     request_envelope,
+    sealed_bid,
     signed,
     table_of,
 )
 
 HORIZON = Horizon({EPOCH: table_of()}, ROUND)
-AMOUNT = (9).to_bytes(32, "big")
 VALUE = Value(EPOCH, ROUND, WORD, (WORD,), (WORD,), (), (), EPOCH)
-ASK = AskBid(EPOCH, ROUND, WORD, OPERATORS[1], 2, AMOUNT, WORD)
+ASK = sealed_bid(OPERATORS[1])
+SHARES = BidShares(EPOCH, ROUND, OPERATORS[1], WORD, (WORD,))
+COMMIT = Commit(EPOCH, ROUND, WORD, 0, bytes(32), WORD, bytes(32), bytes(32))
 VOTE = Vote(EPOCH, ROUND, VIEW, WORD)
 DECIDED_CERTIFICATE = certificate(Kind.COMMIT, value=value_digest(DOMAIN, VALUE))
-DECIDED = DecidedRound(VALUE, DECIDED_CERTIFICATE, (frame_of(1, Kind.ASK_BID, ASK),))
+DECIDED = DecidedRound(VALUE, DECIDED_CERTIFICATE, (frame_of(1, Kind.SEALED_BID, ASK),), (SHARES,))
 
 
 @pytest.fixture
@@ -78,7 +82,11 @@ def unsigned(index, kind, body):
 
 GOOD = {
     "request": encode(request_envelope()),
-    "ask": frame_of(1, Kind.ASK_BID, ASK),
+    "buy": encode(buy_envelope()),
+    "buy of a round long ago": encode(buy_envelope(round=0)),
+    "shares": frame_of(1, Kind.BID_SHARES, SHARES),
+    "receipt": frame_of(1, Kind.BID_RECEIPT, BidReceipt(EPOCH, ROUND, OPERATORS[1], WORD)),
+    "ask": frame_of(1, Kind.SEALED_BID, ASK),
     "list": frame_of(1, Kind.BID_LIST, BidList(EPOCH, ROUND, OPERATORS[1], (WORD,), ())),
     "proposal": frame_of(1, Kind.PROPOSAL, Proposal(EPOCH, ROUND, VIEW, OPERATORS[1], VALUE, None)),
     "re-proposal": frame_of(
@@ -88,7 +96,7 @@ GOOD = {
     ),
     "prepare": frame_of(1, Kind.PREPARE, VOTE),
     "lock": frame_of(1, Kind.LOCK, VOTE),
-    "commit": frame_of(1, Kind.COMMIT, Commit(EPOCH, ROUND, WORD, WORD)),
+    "commit": frame_of(1, Kind.COMMIT, COMMIT),
     "timeout": frame_of(
         1,
         Kind.TIMEOUT,
@@ -120,7 +128,7 @@ GOOD = {
         Kind.BODIES,
         Bodies(
             (
-                frame_of(2, Kind.ASK_BID, msgspec.structs.replace(ASK, operator=OPERATORS[2])),
+                frame_of(2, Kind.SEALED_BID, sealed_bid(OPERATORS[2])),
                 unsigned(3, Kind.OUTCOME, OutcomeBody(2, WORD, b"", (), 0, 0, 0)),
                 encode(request_envelope()),
             )
@@ -177,7 +185,7 @@ BAD = {
         RejectionReason.NOT_A_MEMBER,
     ),
     "another named": (
-        frame_of(2, Kind.ASK_BID, ASK),
+        frame_of(2, Kind.SEALED_BID, ASK),
         RejectionReason.WRONG_SENDER,
     ),
     "unsigned of another": (
@@ -193,11 +201,11 @@ BAD = {
         RejectionReason.BAD_SIGNATURE,
     ),
     "commit over another batch": (
-        body_changed(signed(1, Kind.COMMIT, Commit(EPOCH, ROUND, WORD, WORD)), batch=bytes(32)),
+        body_changed(signed(1, Kind.COMMIT, COMMIT), root=bytes(32)),
         RejectionReason.BAD_SIGNATURE,
     ),
-    "ask with another price": (
-        body_changed(signed(1, Kind.ASK_BID, ASK), price=bytes(32)),
+    "ask with another ciphertext": (
+        body_changed(signed(1, Kind.SEALED_BID, ASK), ciphertext=b"\x01" * 84),
         RejectionReason.BAD_SIGNATURE,
     ),
     "status with another flag": (
@@ -212,12 +220,28 @@ BAD = {
         RejectionReason.BAD_SIGNATURE,
     ),
     "bid of another key": (
-        encode(request_envelope(bid_signer=SESSIONS[0])),
+        encode(buy_envelope(signer=SESSIONS[0])),
         RejectionReason.BAD_SIGNATURE,
     ),
     "bid for another request": (
-        encode(request_envelope(request_id=WORD)),
+        body_changed(buy_envelope(), request_id=b"\x0b" * 32),
+        RejectionReason.BAD_SIGNATURE,
+    ),
+    "bid of another bidder": (
+        remade(buy_envelope(), sender=OPERATORS[1]),
         RejectionReason.WRONG_SENDER,
+    ),
+    "buyer's bid passed off as an ask": (
+        body_changed(buy_envelope(), request_id=bytes(32)),
+        RejectionReason.NOT_A_MEMBER,
+    ),
+    "shares of another member": (
+        frame_of(2, Kind.BID_SHARES, SHARES),
+        RejectionReason.WRONG_SENDER,
+    ),
+    "shares that another key signed": (
+        frame_of(1, Kind.BID_SHARES, SHARES, signer=2),
+        RejectionReason.BAD_SIGNATURE,
     ),
     "requester named otherwise": (
         remade(request_envelope(), sender=OPERATORS[1]),
@@ -271,7 +295,7 @@ BAD = {
         RejectionReason.BAD_SIGNATURE,
     ),
     "bodies with a bad one": (
-        unsigned(1, Kind.BODIES, Bodies((frame_of(1, Kind.ASK_BID, ASK, signer=2),))),
+        unsigned(1, Kind.BODIES, Bodies((frame_of(1, Kind.SEALED_BID, ASK, signer=2),))),
         RejectionReason.BAD_SIGNATURE,
     ),
     "bodies with garbage": (
@@ -297,7 +321,7 @@ BAD = {
         RejectionReason.BAD_SIGNATURE,
     ),
     "batches with a bad bid": (
-        batches(envelopes=(frame_of(1, Kind.ASK_BID, ASK, signer=3),)),
+        batches(envelopes=(frame_of(1, Kind.SEALED_BID, ASK, signer=3),)),
         RejectionReason.BAD_SIGNATURE,
     ),
 }
@@ -319,11 +343,12 @@ async def test_only_operators_are_peers(ingress):
     assert refused.reason is RejectionReason.NOT_A_MEMBER
 
 
-async def test_the_api_hands_in_requests_alone(ingress):
-    good = Received(GOOD["request"])
-    assert await ingress.admit(None, GOOD["request"], 0, HORIZON) == good
+async def test_the_api_hands_in_requests_and_their_bids_alone(ingress):
+    theirs = {"request", "buy", "buy of a round long ago"}
+    for name in theirs:
+        assert await ingress.admit(None, GOOD[name], 0, HORIZON) == Received(GOOD[name])
     cancel = Cancel(WORD)
-    for name in GOOD.keys() - {"request"}:
+    for name in GOOD.keys() - theirs:
         refused = await ingress.admit(None, GOOD[name], 0, HORIZON)
         assert refused.reason is RejectionReason.NOT_A_MEMBER
     frame = frame_of(1, Kind.CANCEL, cancel)
@@ -425,10 +450,10 @@ async def test_mutants_are_refused_with_a_reason(ingress, faults):
         frame[source.randrange(len(frame))] ^= 1 << source.randrange(8)
         taken = await ingress.admit(OPERATORS[1], bytes(frame), number * 1_000, HORIZON)
         if isinstance(taken, Received):
-            # Only what no signature covers can have changed; whether a COMMIT or its certificate
-            # belongs to its round is judged by execution.
+            # Only what no signature covers can have changed: shares have their hashes, and whether
+            # a COMMIT's certificate belongs to its round is judged by execution.
             assert frame[2] in {
-                Kind.COMMIT,
+                Kind.BATCHES,
                 Kind.FETCH,
                 Kind.FETCH_BATCHES,
                 Kind.OUTCOME,
@@ -444,7 +469,7 @@ async def test_the_loop_breathes_while_a_long_reply_is_checked(ingress):
     for number in range(1, 101):
         value = msgspec.structs.replace(VALUE, round=number)
         held = certificate(Kind.COMMIT, value=value_digest(DOMAIN, value), round_number=number)
-        rounds.append(DecidedRound(value, held, ()))
+        rounds.append(DecidedRound(value, held, (), ()))
     frame = unsigned(1, Kind.BATCHES, Batches(tuple(rounds)))
     ticks = 0
     done = trio.Event()

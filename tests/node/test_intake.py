@@ -11,11 +11,20 @@ from node.metrics import Metrics
 from node.net import Inbound
 from node.services.intake import take_frames
 from protocol.codec import encode
-from protocol.messages import AskBid, Envelope, Kind
-from tests.node.operators import CRYPTO, DOMAIN, EPOCH, OPERATORS, ROUND, WORD, frame_of, table_of
+from protocol.messages import Envelope, Kind
+from tests.node.operators import (
+    CRYPTO,
+    DOMAIN,
+    EPOCH,
+    OPERATORS,
+    ROUND,
+    frame_of,
+    sealed_bid,
+    table_of,
+)
 
-ASK = AskBid(EPOCH, ROUND, WORD, OPERATORS[1], 2, (9).to_bytes(32, "big"), WORD)
-FORGED = encode(Envelope(int(Kind.ASK_BID), OPERATORS[1], ASK, bytes(65)))
+ASK = sealed_bid(OPERATORS[1])
+FORGED = encode(Envelope(int(Kind.SEALED_BID), OPERATORS[1], ASK, bytes(65)))
 
 
 class Peers:
@@ -40,8 +49,8 @@ class Clock:
         (b"no message", "gossip", ["malformed"]),
         (FORGED, "stream", ["bad_signature"]),
         (FORGED, "gossip", []),
-        (frame_of(1, Kind.ASK_BID, ASK), "stream", []),
-        (frame_of(1, Kind.ASK_BID, ASK), "gossip", []),
+        (frame_of(1, Kind.SEALED_BID, ASK), "stream", []),
+        (frame_of(1, Kind.SEALED_BID, ASK), "gossip", []),
     ],
 )
 async def test_who_signed_gossip_pays_for_garbage_alone(frame, via, charged):

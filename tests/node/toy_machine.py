@@ -75,4 +75,4 @@ class ToyMachine:
 def decided(number):
     value = Value(1, number, WORD, (), (), (), (), 1)
     held = Certificate(int(Kind.COMMIT), 1, number, 0, WORD, WORD, (), bytes(96))
-    return DecidedRound(value, held, ())
+    return DecidedRound(value, held, (), ())

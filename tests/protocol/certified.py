@@ -9,11 +9,11 @@ from protocol.eip712 import Domain, digest
 from protocol.execution import Execution, execute
 from protocol.inputs import Operator, ProgramRegistered
 from protocol.ledger import Ledger, genesis
-from protocol.messages import AskBid, BuyBid, ProofRequest, RequestBody, Value
+from protocol.messages import AskBid, BuyBid, ProofRequest, Value
 from protocol.outcomes import outcome_id
 from protocol.params import DEVNET
 from protocol.rotation import OperatorTable
-from protocol.round_content import RoundContent
+from protocol.round_content import Buy, RoundContent
 from protocol.types import Epoch
 from tests.vectors.encoding import address, word
 
@@ -48,7 +48,7 @@ def amount(wei):
 
 
 def request_body(name="request", *, slots=5, fee=10 * PRICE, **fields):
-    """A request with its bid; `fields` override those of the request."""
+    """A request with its opened bid; `fields` override those of the request."""
     given = {
         "program_id": PROGRAM.program_id,
         "requester": ALICE,
@@ -62,7 +62,7 @@ def request_body(name="request", *, slots=5, fee=10 * PRICE, **fields):
     } | fields
     request = ProofRequest(**given)
     bid = BuyBid(digest(DOMAIN, request), amount(fee), word(f"{name} bid"))
-    return RequestBody(request=request, request_signature=bytes(65), bid=bid)
+    return Buy(request, bid)
 
 
 def id_of(body):
@@ -91,8 +91,8 @@ class World:
     def asks(self, operators=OPERATORS, **fields):
         return [self.ask(operator, **fields) for operator in operators]
 
-    def content(self, requests=(), asks=(), outcomes=(), **fields):
-        buys = {digest(DOMAIN, body): body for body in requests}
+    def content(self, requests=(), asks=(), outcomes=(), void=None, **fields):
+        buys = {digest(DOMAIN, body.bid): body for body in requests}
         offers = {digest(DOMAIN, ask): ask for ask in asks}
         named = {outcome_id(outcome): outcome for outcome in outcomes}
         given = {
@@ -100,16 +100,16 @@ class World:
             "round": self.ledger.round + 1,
             "parent": self.ledger.batch,
             "lists": (),
-            "bids": tuple(sorted([*buys, *offers])),
+            "bids": tuple(sorted([*buys, *offers, *(void or {})])),
             "outcomes": tuple(sorted(named)),
             "evidence": (),
             "next_epoch": self.ledger.next_epoch,
         } | fields
         programs = {PROGRAM.program_id: PROGRAM}
-        return RoundContent(Value(**given), buys, offers, named, programs)
+        return RoundContent(Value(**given), buys, offers, void or {}, named, programs)
 
-    def decide(self, requests=(), asks=(), outcomes=(), **fields) -> Execution:
-        content = self.content(requests, asks, outcomes, **fields)
+    def decide(self, requests=(), asks=(), outcomes=(), void=None, **fields) -> Execution:
+        content = self.content(requests, asks, outcomes, void, **fields)
         done = execute(self.ledger, content, table(content.value.epoch), self.params, DOMAIN)
         self.ledger = done.ledger
         return done

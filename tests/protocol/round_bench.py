@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from protocol.batch import Batch
 from protocol.effects import Effect, Publish, Record
-from protocol.eip712 import body_digest, digest, value_digest, vote_digest
+from protocol.eip712 import batch_digest, body_digest, digest, value_digest, vote_digest
 from protocol.messages import (
     BidList,
+    BidShares,
     Body,
     Certificate,
     Commit,
@@ -22,11 +24,11 @@ from protocol.messages import (
 from protocol.params import DEVNET
 from protocol.rotation import OperatorTable, gateway
 from protocol.round import RoundState, context, fresh, step
-from protocol.types import ZERO_HASH, Address, Hash
+from protocol.types import ZERO_HASH, Address
 from tests.sim.crypto import HashCrypto
 from tests.sim.ingress import Ingress
 from tests.sim.run import DOMAIN, item_frame, make_table
-from tests.sim.toy import ToyApp
+from tests.sim.toy import ToyApp, toy_share
 from tests.sim.world import signed_envelope
 
 VIEW = DEVNET.view_ms
@@ -139,10 +141,9 @@ class Bench:
         chosen = self.who[-3:] if signers is None else signers
         named = value_digest(DOMAIN, value)
         if kind is Kind.COMMIT:
-            batch = self.app.execute(value)
-            assert isinstance(batch, bytes)
-            envelopes = [self.commit(who, value, batch) for who in chosen]
-            signed = Hash(batch)
+            batch = self.batch(value)
+            envelopes = [self.commit(who, batch) for who in chosen]
+            signed = batch_digest(DOMAIN, batch)
         else:
             envelopes = [self.vote(who, kind, view, value) for who in chosen]
             signed = vote_digest(DOMAIN, kind, 1, 1, view, named)
@@ -150,8 +151,31 @@ class Bench:
         total = HashCrypto().aggregate([envelope.signature for envelope in envelopes])
         return Certificate(kind, 1, 1, view, named, signed, absent, total)
 
-    def commit(self, who: bytes, value: Value, batch: bytes) -> Envelope:
-        return self.sign(who, Kind.COMMIT, Commit(1, 1, value_digest(DOMAIN, value), batch))
+    def batch(self, value: Value) -> Batch:
+        """What follows from a Value once its bids are opened."""
+        batch = self.app.execute(value, [self.revealed(who, value) for who in self.who])
+        assert isinstance(batch, Batch)
+        return batch
+
+    def commit(self, who: bytes, batch: Batch) -> Envelope:
+        body = Commit(
+            epoch=batch.epoch,
+            round=batch.round,
+            value=batch.value,
+            sequence=batch.sequence,
+            parent=batch.parent,
+            root=batch.root,
+            paid=batch.paid.to_bytes(32, "big"),
+            debits_hash=batch.debits_hash,
+        )
+        return self.sign(who, Kind.COMMIT, body)
+
+    def revealed(self, who: bytes, value: Value) -> BidShares:
+        shares = tuple(toy_share(who, bid) for bid in value.bids)
+        return BidShares(1, 1, who, value_digest(DOMAIN, value), shares)
+
+    def shares(self, who: bytes, value: Value) -> Envelope:
+        return self.sign(who, Kind.BID_SHARES, self.revealed(who, value))
 
     def timeout(self, who: bytes, view: int, prepare: Certificate | None) -> Envelope:
         held = (0, ZERO_HASH) if prepare is None else (prepare.view, prepare.value)

@@ -38,6 +38,28 @@ requests = st.builds(
     hashes,
 )
 buy_bids = st.builds(m.BuyBid, hashes, amounts, hashes)
+ask_bids = st.builds(m.AskBid, u64, u64, hashes, addresses, u32, amounts, hashes)
+bid_shares = st.builds(m.BidShares, u64, u64, addresses, hashes, listed(hashes, 1))
+
+
+@st.composite
+def sealed_bids(draw):
+    members = draw(st.integers(1, 16))
+    boxes, sizes = st.binary(min_size=48, max_size=48), {"min_size": members, "max_size": members}
+    return m.SealedBid(
+        draw(u64),
+        draw(u64),
+        draw(hashes),
+        draw(addresses),
+        draw(hashes),
+        draw(hashes),
+        draw(hashes),
+        draw(st.binary(min_size=84, max_size=84)),
+        tuple(draw(st.lists(boxes, **sizes))),
+        tuple(draw(st.lists(hashes, **sizes))),
+    )
+
+
 values = st.builds(
     m.Value,
     u64,
@@ -87,19 +109,32 @@ def decided_rounds(draw):
         held.non_signers,
         held.signature,
     )
-    return m.DecidedRound(value, held, draw(listed(st.binary(min_size=1, max_size=40), most=3)))
+    frames = draw(listed(st.binary(min_size=1, max_size=40), most=3))
+    return m.DecidedRound(value, held, frames, draw(listed(bid_shares, most=2)))
 
 
 BODIES = {
-    Kind.REQUEST: st.builds(m.RequestBody, requests, session_signatures, buy_bids),
-    Kind.ASK_BID: st.builds(m.AskBid, u64, u64, hashes, addresses, u32, amounts, hashes),
+    Kind.REQUEST: requests,
+    Kind.SEALED_BID: sealed_bids(),
+    Kind.BID_SHARES: bid_shares,
+    Kind.BID_RECEIPT: st.builds(m.BidReceipt, u64, u64, addresses, hashes),
     Kind.BID_LIST: st.builds(m.BidList, u64, u64, addresses, ordered(hashes), ordered(hashes)),
     Kind.PROPOSAL: st.builds(
         m.Proposal, u64, u64, u64, addresses, values, st.none() | certificates(Kind.PREPARE)
     ),
     Kind.PREPARE: st.builds(m.Vote, u64, u64, u64, hashes),
     Kind.LOCK: st.builds(m.Vote, u64, u64, u64, hashes),
-    Kind.COMMIT: st.builds(m.Commit, u64, u64, hashes, hashes),
+    Kind.COMMIT: st.builds(
+        m.Commit,
+        u64,
+        u64,
+        hashes,
+        u64,
+        hashes,
+        hashes,
+        st.integers(0, 2**128 - 1).map(lambda value: value.to_bytes(32, "big")),
+        hashes,
+    ),
     Kind.TIMEOUT: timeouts(),
     Kind.STATUS: st.builds(
         m.Status,

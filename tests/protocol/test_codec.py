@@ -54,7 +54,7 @@ def test_header_is_checked_first():
     assert reason_of(b"") is RejectionReason.MALFORMED
     assert reason_of(b"\x94" + frame[1:]) is RejectionReason.MALFORMED
     assert reason_of(frame[:1] + b"\x02" + frame[2:]) is RejectionReason.UNKNOWN_KIND
-    assert reason_of(frame[:2] + b"\x0e" + frame[3:]) is RejectionReason.UNKNOWN_KIND
+    assert reason_of(frame[:2] + b"\x13" + frame[3:]) is RejectionReason.UNKNOWN_KIND
     assert reason_of(frame + bytes(2_000)) is RejectionReason.FRAME_TOO_LARGE
     assert reason_of(bytes(MAX_FRAME + 1)) is RejectionReason.FRAME_TOO_LARGE
     assert reason_of(frame + b"\x00") is RejectionReason.MALFORMED
@@ -153,14 +153,19 @@ def corpus():
     lock = s.m.Certificate(Kind.LOCK, 1, 2, 3, word, word, (), b"\x05" * 96)
     commit = s.m.Certificate(Kind.COMMIT, 1, 2, 0, word, word, (1,), b"\x05" * 96)
     request = s.m.ProofRequest(word, account, (word, word), 1, amount, 5, 6, (account,), word)
+    shares = s.m.BidShares(1, 2, account, word, (word,))
     bodies = {
-        Kind.REQUEST: s.m.RequestBody(request, bytes(65), s.m.BuyBid(word, amount, word)),
-        Kind.ASK_BID: s.m.AskBid(1, 2, word, account, 3, amount, word),
+        Kind.REQUEST: request,
+        Kind.SEALED_BID: s.m.SealedBid(
+            1, 2, word, account, word, word, word, bytes(84), (bytes(48),), (word,)
+        ),
+        Kind.BID_SHARES: shares,
+        Kind.BID_RECEIPT: s.m.BidReceipt(1, 2, account, word),
         Kind.BID_LIST: s.m.BidList(1, 2, account, (word,), (word,)),
         Kind.PROPOSAL: s.m.Proposal(1, 2, 3, account, value, prepare),
         Kind.PREPARE: s.m.Vote(1, 2, 3, word),
         Kind.LOCK: s.m.Vote(1, 2, 3, word),
-        Kind.COMMIT: s.m.Commit(1, 2, word, word),
+        Kind.COMMIT: s.m.Commit(1, 2, word, 3, word, word, amount, word),
         Kind.TIMEOUT: s.m.Timeout(1, 2, 3, account, 3, word, prepare),
         Kind.STATUS: s.m.Status(1, 2, 3, account, True, prepare, lock),
         Kind.ACCEPT: s.m.Accept(word, 1, account, word),
@@ -171,7 +176,7 @@ def corpus():
         Kind.FETCH: s.m.Fetch((word,)),
         Kind.BODIES: s.m.Bodies((b"\x01\x02",)),
         Kind.FETCH_BATCHES: s.m.FetchBatches(9),
-        Kind.BATCHES: s.m.Batches((s.m.DecidedRound(value, commit, (b"\x01",)),)),
+        Kind.BATCHES: s.m.Batches((s.m.DecidedRound(value, commit, (b"\x01",), (shares,)),)),
     }
     return [
         encode(Envelope(int(kind), account, body, bytes(SIGNATURE_SIZES[kind])))
@@ -214,8 +219,9 @@ def test_sets_must_ascend():
 
 def test_amounts_fit_96_bits():
     for amount, fits in ((2**96 - 1, True), (2**96, False)):
-        body = s.m.AskBid(1, 2, bytes(32), bytes(20), 3, amount.to_bytes(32, "big"), bytes(32))
-        envelope = Envelope(Kind.ASK_BID, bytes(20), body, bytes(65))
+        word, reserve = bytes(32), amount.to_bytes(32, "big")
+        body = s.m.ProofRequest(word, bytes(20), (word,), 1, reserve, 5, 6, (), word)
+        envelope = Envelope(Kind.REQUEST, bytes(20), body, bytes(65))
         if fits:
             assert decode(encode(envelope)) == envelope
         else:

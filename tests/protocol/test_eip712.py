@@ -17,6 +17,7 @@ from protocol.eip712 import (
     TYPE_TABLE,
     Domain,
     batch_digest,
+    batch_of,
     body_digest,
     digest,
     key_registration_digest,
@@ -93,24 +94,33 @@ def test_table_is_the_design_notes():
     assert wanted == {text for name, text in TYPE_STRINGS.items() if name != "EIP712Domain"}
 
 
-@given(domains, s.requests, s.buy_bids)
-def test_request_and_bid(domain, request, bid):
+@given(domains, s.requests, s.buy_bids, s.ask_bids)
+def test_request_and_bids(domain, request, bid, ask):
     message = message_of(request, ["reserve"])
     assert digest(domain, request) == reference(domain, "ProofRequest", message)
     assert digest(domain, bid) == reference(domain, "BuyBid", message_of(bid, ["maxFee"]))
+    assert digest(domain, ask) == reference(domain, "AskBid", message_of(ask, ["price"]))
 
 
 @given(domains, st.data())
 def test_plain_bodies(domain, data):
-    for kind, name, amounts in (
-        (Kind.ASK_BID, "AskBid", ["price"]),
-        (Kind.BID_LIST, "BidList", []),
-        (Kind.ACCEPT, "Accept", []),
-        (Kind.UNAVAILABLE, "Unavailable", []),
-        (Kind.CANCEL, "Cancel", []),
+    for kind, name in (
+        (Kind.BID_SHARES, "BidShares"),
+        (Kind.BID_RECEIPT, "BidReceipt"),
+        (Kind.BID_LIST, "BidList"),
+        (Kind.ACCEPT, "Accept"),
+        (Kind.UNAVAILABLE, "Unavailable"),
+        (Kind.CANCEL, "Cancel"),
     ):
         body = data.draw(s.BODIES[kind])
-        assert digest(domain, body) == reference(domain, name, message_of(body, amounts))
+        assert digest(domain, body) == reference(domain, name, message_of(body))
+
+
+@given(domains, s.BODIES[Kind.SEALED_BID])
+def test_a_sealed_bid_signs_its_shares_and_all_that_is_sealed(domain, sealed):
+    ciphers = sealed.ephemeral + sealed.ciphertext + b"".join(sealed.boxes)
+    message = pick("SealedBid", message_of(sealed, sealedHash=keccak(ciphers)))
+    assert digest(domain, sealed) == reference(domain, "SealedBid", message)
 
 
 @given(domains, s.BODIES[Kind.TIMEOUT], s.BODIES[Kind.STATUS], s.BODIES[Kind.RESULT])
@@ -175,14 +185,11 @@ def test_signed_digest_covers_exactly_the_signed_kinds(envelope):
             signed_digest(domain, envelope)
 
 
-@given(s.BODIES[Kind.REQUEST], s.BODIES[Kind.COMMIT])
-def test_request_signs_its_bid_and_commit_its_batch(request, commit):
+@given(s.BODIES[Kind.COMMIT])
+def test_commit_signs_its_batch(commit):
     domain = Domain(1, bytes(20))
-    made = Envelope(Kind.REQUEST, bytes(20), request, bytes(65))
-    assert signed_digest(domain, made) == digest(domain, request.bid)
-    assert (
-        signed_digest(domain, Envelope(Kind.COMMIT, bytes(20), commit, bytes(96))) == commit.batch
-    )
+    made = Envelope(Kind.COMMIT, bytes(20), commit, bytes(96))
+    assert signed_digest(domain, made) == batch_digest(domain, batch_of(commit))
 
 
 def test_digest_depends_on_the_domain():

@@ -27,7 +27,7 @@ from protocol.outcomes import (
     ReassignReason,
 )
 from protocol.params import DEVNET
-from protocol.round_content import RoundContent
+from protocol.round_content import RoundContent, Void
 from protocol.types import ZERO_HASH
 from tests.protocol.certified import (
     ALICE,
@@ -136,7 +136,11 @@ def test_what_ends_without_a_proof_costs_the_bid_fee_alone(outcome, status):
 
 
 def test_only_an_unserved_request_can_be_cancelled():
-    world, served, waiting = World(), request_body("served"), request_body("waiting", fee=1)
+    world, served, waiting = (
+        World(),
+        request_body("served"),
+        request_body("waiting", fee=5 * BID_FEE + 1),
+    )
     world.decide([served, waiting], world.asks())
     done = world.decide(outcomes=[Cancelled(id_of(served)), Cancelled(id_of(waiting))])
     assert [(r.request_id, r.status) for r in done.closed] == [
@@ -182,10 +186,8 @@ def test_a_request_is_debited_once_ever():
 
 def test_two_bids_of_one_request_are_one():
     world, body = World(), request_body()
-    other = msgspec.structs.replace(
-        body, bid=msgspec.structs.replace(body.bid, max_fee=amount(9 * PRICE))
-    )
-    lowest = min((body, other), key=lambda each: digest(DOMAIN, each))
+    other = replace(body, bid=msgspec.structs.replace(body.bid, max_fee=amount(9 * PRICE)))
+    lowest = min((body, other), key=lambda each: digest(DOMAIN, each.bid))
     done = world.decide([body, other])
     assert reasons(done) == [Why.SECOND_BID]
     entry = world.ledger.open[id_of(body)]
@@ -201,18 +203,40 @@ def test_two_bids_of_one_request_are_one():
         ({"reserve": amount(PRICE)}, Why.FEE_ABOVE_RESERVE),
         ({"fee": 0}, Why.FEE_ABOVE_RESERVE),
         ({"reserve": amount(1 << 96)}, Why.FEE_ABOVE_RESERVE),
+        ({"fee": 5 * BID_FEE}, Why.FEE_BELOW_BID_FEE),
     ],
 )
-def test_a_decided_request_that_can_not_be_is_skipped(fields, reason):
-    world = World()
-    done = world.decide([request_body(**fields)], world.asks())
+def test_a_decided_request_that_can_not_be_is_over_and_costs_nothing(fields, reason):
+    world, body = World(), request_body(**fields)
+    done = world.decide([body], world.asks())
     assert reasons(done) == [reason]
+    assert done.refused == ((id_of(body), reason),)
     assert world.ledger.open == {}
+    assert done.settled is None
+    good = replace(body, bid=msgspec.structs.replace(body.bid, salt=word("again")))
+    assert world.decide([good]).admitted == ()
+
+
+def test_a_void_bid_ends_its_request_but_never_somebody_elses():
+    world, body = World(), request_body()
+    own = Void(id_of(body), body.request.deadline_view, Why.BAD_DEALING)
+    theft = Void(ZERO_HASH, 0, Why.WRONG_SENDER)
+    done = world.decide([body], void={word("theft"): theft})
+    assert (reasons(done), done.refused) == ([Why.WRONG_SENDER], ())
+    assert done.admitted == (id_of(body),)
+    other = request_body("other")
+    own = Void(id_of(other), other.request.deadline_view, Why.BAD_DEALING)
+    done = world.decide(void={word("own"): own})
+    assert done.refused == ((id_of(other), Why.BAD_DEALING),)
+    assert world.decide([other]).admitted == ()
+    # Of two bids, a void one does not end what the other one admitted.
+    world.decide(void={word("late"): replace(own, request_id=id_of(body))})
+    assert id_of(body) in world.ledger.open
 
 
 def test_a_bid_that_names_another_request_is_skipped():
     world, body = World(), request_body()
-    stolen = msgspec.structs.replace(request_body("cheap"), bid=body.bid)
+    stolen = replace(request_body("cheap"), bid=body.bid)
     assert reasons(world.decide([stolen])) == [Why.MALFORMED]
 
 
@@ -374,7 +398,7 @@ def test_the_beacon_is_the_hash_of_seed_round_value_and_salts():
     world, bodies = World(), [request_body("a"), request_body("b")]
     asks = world.asks(OPERATORS[:2], salt=word("ask salt"))
     content = world.content(bodies, asks)
-    salts = {digest(DOMAIN, body): body.bid.salt for body in bodies}
+    salts = {digest(DOMAIN, body.bid): body.bid.salt for body in bodies}
     salts |= {digest(DOMAIN, ask): ask.salt for ask in asks}
     expected = keccak(
         b"provernet/beacon/1"
@@ -400,7 +424,7 @@ def test_what_is_missing_is_named_before_execution():
     world, body = World(), request_body()
     full = world.content([body], world.asks(), [Expired(id_of(body))])
     assert missing(full) == frozenset()
-    empty = RoundContent(full.value, {}, {}, {}, {})
+    empty = RoundContent(full.value, {}, {}, {}, {}, {})
     assert missing(empty) == frozenset(full.value.bids) | frozenset(full.value.outcomes)
     assert missing(replace(full, programs={})) == {PROGRAM.program_id}
     with pytest.raises(LocalProtocolError):

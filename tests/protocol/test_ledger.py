@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.eip712 import digest
 from protocol.errors import RejectionReason as Why
 from protocol.ledger import (
     Ledger,
@@ -15,12 +18,15 @@ from protocol.ledger import (
     reserved,
     unserved,
 )
+from protocol.messages import BuyBid
 from protocol.outcomes import Completed, Expired
 from protocol.params import DEVNET
 from tests.protocol.certified import (
     ALICE,
+    BID_FEE,
     BOB,
     CLASS,
+    DOMAIN,
     OPERATORS,
     PRICE,
     PROGRAM,
@@ -38,7 +44,10 @@ RICH = 10**30
 
 def verdict(body, *, ledger=None, program=PROGRAM, escrow=RICH, view=VIEW, now=NOW):
     ledger = World().ledger if ledger is None else ledger
-    return admissible(ledger, body, program, escrow, view, now, OPERATORS, DEVNET)
+    request_id = digest(DOMAIN, body.request)
+    return admissible(
+        ledger, request_id, body.request, program, escrow, view, now, OPERATORS, DEVNET
+    )
 
 
 def test_a_good_request_is_admissible():
@@ -53,9 +62,9 @@ def test_a_good_request_is_admissible():
         ({"input_hashes": (word("x"),) * 18}, Why.BAD_SHAPE),
         ({"copies": 2}, Why.COPIES_UNSUPPORTED),
         ({"copies": 0}, Why.COPIES_UNSUPPORTED),
-        ({"reserve": amount(10 * PRICE - 1)}, Why.FEE_ABOVE_RESERVE),
+        ({"reserve": amount(5 * BID_FEE)}, Why.FEE_BELOW_BID_FEE),
         ({"reserve": amount(1 << 96)}, Why.AMOUNT_OUT_OF_RANGE),
-        ({"fee": 0}, Why.AMOUNT_OUT_OF_RANGE),
+        ({"reserve": amount(0)}, Why.AMOUNT_OUT_OF_RANGE),
         ({"allowlist": (address("stranger"),)}, Why.ALLOWLIST_EMPTY),
         ({"issued_at": 1_061}, Why.ISSUED_AT_OFF),
         ({"issued_at": 939}, Why.ISSUED_AT_OFF),
@@ -73,6 +82,7 @@ def test_what_is_not_admissible(fields, reason):
     [
         {"slots": 2},
         {"slots": 17},
+        {"reserve": amount(5 * BID_FEE + 1)},
         {"issued_at": 1_060},
         {"issued_at": 940},
         {"deadline_view": VIEW + 3},
@@ -135,8 +145,7 @@ def test_expiry_raises_the_certified_time():
 
 
 def pool_of(*bodies):
-    content = World().content(bodies)
-    return content.buys
+    return {digest(DOMAIN, body.bid): (id_of(body), body.request) for body in bodies}
 
 
 def test_a_member_lists_only_what_its_owners_escrow_covers():
@@ -144,11 +153,11 @@ def test_a_member_lists_only_what_its_owners_escrow_covers():
     pool = pool_of(*bodies, request_body("other", requester=BOB, fee=6 * PRICE))
     escrow = {ALICE: 12 * PRICE, BOB: 6 * PRICE}
     listed = listable(World().ledger, pool, lambda owner: escrow[owner], VIEW, DEVNET)
-    owners = [pool[bid].request.requester for bid in listed]
+    owners = [pool[bid][1].requester for bid in listed]
     assert sorted(owners) == sorted([ALICE, ALICE, BOB])
     assert list(listed) == sorted(listed)
-    alices = [bid for bid in sorted(pool) if pool[bid].request.requester == ALICE]
-    assert [bid for bid in listed if pool[bid].request.requester == ALICE] == alices[:2]
+    alices = [bid for bid in sorted(pool) if pool[bid][1].requester == ALICE]
+    assert [bid for bid in listed if pool[bid][1].requester == ALICE] == alices[:2]
 
 
 def test_a_member_lists_one_bid_per_request_and_none_that_is_late_or_known():
@@ -157,11 +166,10 @@ def test_a_member_lists_one_bid_per_request_and_none_that_is_late_or_known():
     twice = request_body("twice")
     late = request_body("late", deadline_view=VIEW + 2)
     pool = pool_of(known, twice, late)
-    second_bid = type(twice.bid)(id_of(twice), amount(1), word("another"))
-    second = type(twice)(twice.request, bytes(65), second_bid)
+    second = replace(twice, bid=BuyBid(id_of(twice), amount(1), word("another")))
     pool |= pool_of(second)
     listed = listable(world.ledger, pool, lambda _: RICH, VIEW, DEVNET)
-    assert [id_of(pool[bid]) for bid in listed] == [id_of(twice)]
+    assert [pool[bid][0] for bid in listed] == [id_of(twice)]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 30))
@@ -169,7 +177,7 @@ def test_listing_never_overdraws(reserves, escrow):
     bodies = [request_body(f"r{place}", fee=fee) for place, fee in enumerate(reserves)]
     pool = pool_of(*bodies)
     listed = listable(World().ledger, pool, lambda _: escrow, VIEW, DEVNET)
-    assert sum(int.from_bytes(pool[bid].request.reserve, "big") for bid in listed) <= escrow
+    assert sum(int.from_bytes(pool[bid][1].reserve, "big") for bid in listed) <= escrow
 
 
 @pytest.mark.parametrize(
@@ -194,7 +202,7 @@ def test_asks_are_for_the_next_round_and_the_slots_announced(fields, reason):
 def test_a_snapshot_holds_all_of_the_ledger():
     world, body = World(), request_body(fee=1 << 95)
     world.decide([body], world.asks())
-    world.decide([request_body("waits", fee=1)])
+    world.decide([request_body("waits", fee=5 * BID_FEE + 1)])
     done = Completed(id_of(body), b"claim", world.award(body).provers)
     for outcomes in ([], [done]):
         world.decide(outcomes=outcomes)

@@ -239,14 +239,6 @@ def test_who_loses_segments_sells_fewer_slots_for_less_and_comes_back():
     assert world.ledger.standings[loser].bad < before.bad
 
 
-def test_a_request_that_could_only_pay_its_bid_fee_loses_no_more():
-    world = World()
-    body = body_of(slots=2, fee=1)
-    world.decide([body], world.asks())
-    done = world.decide(outcomes=[Expired(id_of(body))])
-    assert done.closed[0].fee == 1
-
-
 def test_the_treasurys_share_makes_the_weight_of_a_proof():
     world = World()
     body = body_of(slots=4)

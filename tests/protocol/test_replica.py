@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 from eth_hash.auto import keccak
 
@@ -20,20 +23,19 @@ from protocol.inputs import (
     Tick,
 )
 from protocol.messages import (
-    AskBid,
     Bodies,
-    BuyBid,
     Envelope,
     Kind,
     OutcomeBody,
     ProofRequest,
-    RequestBody,
+    SealedBid,
     Status,
 )
 from protocol.params import DEVNET
 from protocol.replica import Replica, Setup
-from protocol.types import Address
-from tests.sim.crypto import HashCrypto, address_of, session_sign
+from protocol.sealing import Offer, Terms, is_ask, seal
+from protocol.types import ZERO_HASH, Address, Epoch
+from tests.sim.crypto import HashCipher, HashCrypto, address_of, sealing_key_of
 from tests.sim.run import DOMAIN, make_table
 from tests.sim.world import signed_envelope
 
@@ -41,16 +43,18 @@ VIEW = DEVNET.view_ms
 PROGRAM, CLASS = keccak(b"program"), JobClass("groth16", Tier.S).class_id
 PRICE = DEVNET.initial_price_wei
 OWNER = address_of("owner")
+TABLE = make_table([100 * DEVNET.slot_stake] * 4, b"\x07" * 32)
 
 
 class Alone:
     """Node 0 of four; its own statements come back to it signed, as a driver hands them in."""
 
     def __init__(self) -> None:
-        table = make_table([100 * DEVNET.slot_stake] * 4, b"\x07" * 32)
+        table = TABLE
         self.peers = [Address(row.operator) for row in table.operators][1:]
         me = Address(table.operators[0].operator)
-        self.setup = Setup(me, DOMAIN, DEVNET, 0, bytes(32), HashCrypto())
+        cipher = HashCipher(sealing_key_of(me))
+        self.setup = Setup(me, DOMAIN, DEVNET, 0, bytes(32), HashCrypto(), cipher)
         self.replica = Replica(self.setup)
         self.said: list[Envelope] = []
         for event in (
@@ -93,22 +97,33 @@ class Alone:
 
 
 def request(deadline_view: int, salt: int = 1) -> Envelope:
-    fee = (2 * PRICE).to_bytes(32, "big")
     wanted = ProofRequest(
         program_id=PROGRAM,
         requester=OWNER,
         input_hashes=(keccak(b"0"), keccak(b"1")),
         copies=1,
-        reserve=fee,
+        reserve=(3 * PRICE).to_bytes(32, "big"),
         issued_at=VIEW // 1_000,
         deadline_view=deadline_view,
         allowlist=(),
         salt=bytes([salt]) * 32,
     )
-    request_id = digest(DOMAIN, wanted)
-    bid = BuyBid(request_id, fee, bytes(32))
-    body = RequestBody(wanted, session_sign(OWNER, request_id), bid)
-    return signed_envelope(OWNER, Kind.REQUEST, body, body_digest(DOMAIN, Kind.REQUEST, body))
+    return signed_envelope(OWNER, Kind.REQUEST, wanted, digest(DOMAIN, wanted))
+
+
+def bid_for(wanted: Envelope, seed: int = 1, **fields: object) -> Envelope:
+    """What its owner bids for a request, sealed to all four."""
+    request_id = digest(DOMAIN, wanted.body)  # type: ignore[arg-type]
+    given: dict[str, object] = {"bidder": OWNER}
+    return sealed_bid(Offer(2 * PRICE), request_id, seed, **(given | fields))
+
+
+def sealed_bid(offer: Offer, request_id: bytes, seed: int, **fields: object) -> Envelope:
+    given: dict[str, object] = {"epoch": 1, "round": 1, "class_id": CLASS}
+    terms = Terms(**(given | fields), request_id=request_id)  # type: ignore[arg-type]
+    keys = [row.sealing_key for row in TABLE.operators]
+    body = seal(DOMAIN, terms, offer, keys, bytes([seed]) * 32, HashCipher())
+    return signed_envelope(terms.bidder, Kind.SEALED_BID, body, digest(DOMAIN, body))
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -134,17 +149,20 @@ def test_a_request_that_no_round_admitted_is_forgotten_after_its_deadline(restar
 )
 def test_what_the_own_list_names_is_served_until_the_round_is_over(over: AnyInput) -> None:
     alone = Alone()
-    alone.hear(request(deadline_view=6), VIEW + 10)
+    wanted = request(deadline_view=6)
+    alone.hear(wanted, VIEW + 10)
+    alone.hear(bid_for(wanted), VIEW + 10)
     for peer in alone.peers[:2]:
         alone.status(peer, VIEW + 20)
     alone.take(Tick(), VIEW + 20 + DEVNET.list_wait_ms)
     listed = alone.listed()
-    assert len(listed) == 2  # the request and the own ask
+    assert len(listed) == 2  # the owner's bid and the own ask
+    kept = {*listed, digest(DOMAIN, wanted.body)}  # type: ignore[arg-type]
     alone.take(over, 7 * VIEW + 1)
     assert not alone.replica.state.requests
-    assert list(alone.replica._application().frames(listed)) == list(listed)
+    assert set(alone.replica._application().frames(listed)) == kept
     alone.restart()
-    assert list(alone.replica._application().frames(listed)) == list(listed)
+    assert set(alone.replica._application().frames(listed)) == kept
 
 
 @pytest.mark.parametrize(
@@ -165,27 +183,16 @@ def test_an_outcome_that_is_none_in_a_reply_is_dropped(body: OutcomeBody) -> Non
     assert not alone.replica.state.archive
 
 
-def ask_of(operator: Address, sender: Address | None = None, **fields: object) -> Envelope:
-    given: dict[str, object] = {
-        "epoch": 1,
-        "round": 1,
-        "class_id": CLASS,
-        "operator": operator,
-        "slots": 4,
-        "price": PRICE.to_bytes(32, "big"),
-        "salt": bytes(32),
-    }
-    body = AskBid(**(given | fields))  # type: ignore[arg-type]
-    signed = body_digest(DOMAIN, Kind.ASK_BID, body)
-    return signed_envelope(sender or operator, Kind.ASK_BID, body, signed)
+def ask_of(operator: Address, seed: int = 1, **fields: object) -> Envelope:
+    return sealed_bid(Offer(PRICE, 4), ZERO_HASH, seed, bidder=operator, **fields)
 
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"round": 9}, "stale"),
-        ({"slots": 0}, "zero_slots"),
-        ({"price": bytes(32)}, "amount_out_of_range"),
+        ({"round": 9}, "too_early"),
+        ({"epoch": 3}, "too_early"),
+        ({"round": 0}, "stale"),
         ({"class_id": keccak(b"class")}, "unknown_class"),
     ],
 )
@@ -193,20 +200,81 @@ def test_an_ask_that_can_not_trade_is_refused_with_its_reason(
     fields: dict[str, object], reason: str
 ) -> None:
     node = Alone()
-    held = len(node.replica.state.asks)
+    held = len(node.replica.state.bids)
     effects = node.hear(ask_of(node.peers[0], **fields), VIEW)
     assert refusals(effects) == [reason]
-    assert len(node.replica.state.asks) == held
+    assert len(node.replica.state.bids) == held
 
 
-def test_one_ask_per_operator_market_and_round_and_only_its_own() -> None:
+def test_one_ask_per_operator_market_and_round() -> None:
     node = Alone()
     first, stranger = ask_of(node.peers[0]), address_of("stranger")
     assert refusals(node.hear(first, VIEW)) == []
     assert refusals(node.hear(first, VIEW)) == []
-    assert refusals(node.hear(ask_of(node.peers[0], slots=5), VIEW)) == ["second_bid"]
-    assert refusals(node.hear(ask_of(node.peers[1], node.peers[2]), VIEW)) == ["wrong_sender"]
-    assert refusals(node.hear(ask_of(stranger), VIEW)) == ["not_a_member"]
+    assert refusals(node.hear(ask_of(node.peers[0], seed=2), VIEW)) == ["second_bid"]
+    assert refusals(node.hear(ask_of(Address(stranger)), VIEW)) == ["not_a_member"]
+
+
+def test_a_request_has_two_bids_at_most() -> None:
+    node = Alone()
+    wanted = request(deadline_view=6)
+    node.hear(wanted, VIEW)
+    for seed in (1, 2):
+        assert refusals(node.hear(bid_for(wanted, seed), VIEW)) == []
+    assert refusals(node.hear(bid_for(wanted, 3), VIEW)) == ["second_bid"]
+
+
+def test_a_bid_may_come_before_its_request_but_is_listed_with_it_alone() -> None:
+    node = Alone()
+    wanted = request(deadline_view=6)
+    node.hear(bid_for(wanted), VIEW)
+    app = node.replica._application
+    asks = app().listable()[0]
+    assert not app().pending()
+    node.hear(wanted, VIEW)
+    assert len(app().listable()[0]) == len(asks) + 1
+    assert app().pending()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param({"round": 2}, id="of the round to come"),
+        pytest.param({"bidder": address_of("thief")}, id="somebody else's"),
+        pytest.param({"class_id": JobClass("groth16", Tier.M).class_id}, id="in another class"),
+    ],
+)
+def test_a_bid_that_its_request_does_not_bear_out_is_not_listed(fields: dict[str, object]) -> None:
+    node = Alone()
+    wanted = request(deadline_view=6)
+    for envelope in (wanted, bid_for(wanted, **fields)):
+        node.hear(envelope, VIEW)
+    assert not node.replica._application().pending()
+
+
+def test_a_bid_whose_share_is_bad_is_not_listed() -> None:
+    node = Alone()
+    wanted = request(deadline_view=6)
+    node.hear(wanted, VIEW)
+    good = bid_for(wanted).body
+    assert isinstance(good, SealedBid)
+    for place, whose in ((0, False), (1, True)):
+        boxes = tuple(bytes(48) if at == place else box for at, box in enumerate(good.boxes))
+        body = msgspec.structs.replace(good, boxes=boxes)
+        node.hear(signed_envelope(OWNER, Kind.SEALED_BID, body, digest(DOMAIN, body)), VIEW)
+        assert node.replica._application().pending() is whose
+
+
+def test_a_bid_lapses_with_its_epoch() -> None:
+    node = Alone()
+    wanted = request(deadline_view=6)
+    for envelope in (wanted, bid_for(wanted)):
+        node.hear(envelope, VIEW)
+    ledger = node.replica.state.ledger
+    assert ledger is not None
+    (bid,) = [held.body for held in node.replica.state.bids.values() if not is_ask(held.body)]
+    assert node.replica._goes_on(bid, ledger)
+    assert not node.replica._goes_on(bid, replace(ledger, next_epoch=Epoch(2)))
 
 
 def refusals(effects: list[Effect]) -> list[str]:

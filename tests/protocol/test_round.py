@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
 from protocol.effects import Broadcast, Decided, Publish, Record, SendTo, ServeBatches
-from protocol.eip712 import digest, value_digest
+from protocol.eip712 import batch_digest, batch_of, digest, value_digest
 from protocol.errors import LocalProtocolError, RejectionReason
 from protocol.messages import (
     Batches,
@@ -22,7 +24,7 @@ from protocol.params import DEVNET
 from protocol.round import Phase, fresh, lookup, next_deadline_ms, next_round, resume, step
 from protocol.rounds.phases import TABLE, Move, after, mermaid
 from protocol.rounds.state import decode_state, encode_state
-from protocol.types import ZERO_HASH
+from protocol.types import ZERO_HASH, Hash
 from scripts.diagrams import ROUNDS, with_diagram
 from tests.protocol.round_bench import FREEZE, LIST_DUE, SETTLE, VIEW, Bench, item
 
@@ -435,10 +437,12 @@ def test_a_lock_quorum_leads_to_commit_and_ends_timeouts() -> None:
     bench, view, value = locked()
     for who in bench.others()[:2]:
         bench.hear(bench.vote(who, Kind.LOCK, view, value))
+    assert bench.state.phase is Phase.OPENING
+    bench.hear(bench.shares(bench.others()[0], value))
     assert bench.state.phase is Phase.COMMITTED
     (said,) = bench.spoken(Kind.COMMIT)
     assert isinstance(said.body, Commit)
-    assert said.body.batch == bench.app.execute(value)
+    assert batch_of(said.body) == bench.batch(value)
     bench.tick((view + 2) * VIEW)
     assert bench.spoken(Kind.TIMEOUT) == []
     assert len(bench.spoken(Kind.COMMIT)) == 1
@@ -448,53 +452,84 @@ def committed() -> tuple[Bench, Value]:
     bench, view, value = locked()
     for who in bench.others()[:2]:
         bench.hear(bench.vote(who, Kind.LOCK, view, value))
+    bench.hear(bench.shares(bench.others()[0], value))
     return bench, value
 
 
 def test_a_commit_quorum_decides_the_round() -> None:
     bench, value = committed()
-    batch = bench.app.execute(value)
+    batch = bench.batch(value)
     for who in bench.others()[:2]:
-        bench.hear(bench.commit(who, value, batch))
+        bench.hear(bench.commit(who, batch))
     assert bench.state.phase is Phase.DECIDED
     (decided,) = [e for e in bench.effects if isinstance(e, Decided)]
     assert decided.record.value == value
-    assert decided.record.certificate.digest == batch
+    signed = batch_digest(bench.ctx.domain, batch)
+    assert decided.record.certificate.digest == signed
+    assert len(decided.record.shares) == 2
     state, _ = next_round(bench.state, bench.app, bench.ctx, bench.now)
-    assert (state.round, state.parent, state.epoch) == (2, batch, 1)
+    assert (state.round, state.parent, state.epoch) == (2, signed, 1)
 
 
 def test_a_prepare_quorum_never_passes_as_a_batch_certificate() -> None:
     bench, value = committed()
-    forged = [
-        Envelope(
-            Kind.COMMIT,
-            vote.sender,
-            Commit(1, 1, value_digest(bench.ctx.domain, value), held.digest),
-            vote.signature,
-        )
-        for held in [bench.certificate(Kind.PREPARE, 1, value)]
-        for vote in [bench.vote(who, Kind.PREPARE, 1, value) for who in bench.who]
-    ]
-    for envelope in forged:
-        bench.hear(envelope)
+    held = bench.certificate(Kind.PREPARE, 1, value)
+    forged = msgspec.structs.replace(held, kind=int(Kind.COMMIT), view=0)
+    bench.hear(Envelope(Kind.CERTIFICATE, bench.others()[0], forged, b""))
     assert bench.state.phase is Phase.COMMITTED
-    batch = bench.app.execute(value)
     for who in bench.others()[:2]:
-        bench.hear(bench.commit(who, value, batch))
+        bench.hear(bench.commit(who, bench.batch(value)))
     assert bench.state.phase is Phase.DECIDED
 
 
-def test_an_own_prepare_wrapped_as_commit_does_not_silence_the_own_commit() -> None:
+def test_two_batches_committed_to_by_one_operator_are_evidence_and_the_first_counts() -> None:
+    bench, value = committed()
+    batch = bench.batch(value)
+    first, second = bench.others()[:2]
+    wrong = replace(batch, root=Hash(bytes(31) + b"\x01"))
+    bench.hear(bench.commit(first, wrong))
+    bench.hear(bench.commit(first, batch))
+    assert set(bench.state.conflicts) == {first}
+    bench.hear(bench.commit(second, batch))
+    assert bench.state.phase is Phase.COMMITTED
+
+
+# ---------------------------------------------------------------------- opening
+
+
+def test_no_share_is_revealed_before_the_lock_certificate() -> None:
     bench, view, value = locked()
-    named = value_digest(bench.ctx.domain, value)
-    held = bench.certificate(Kind.PREPARE, view, value)
-    own = bench.vote(bench.me, Kind.PREPARE, view, value)
-    bench.hear(Envelope(Kind.COMMIT, bench.me, Commit(1, 1, named, held.digest), own.signature))
+    assert bench.spoken(Kind.BID_SHARES) == []
+    bench.hear(bench.vote(bench.others()[0], Kind.LOCK, view, value))
+    assert bench.spoken(Kind.BID_SHARES) == []
+    bench.hear(bench.vote(bench.others()[1], Kind.LOCK, view, value))
+    (said,) = bench.spoken(Kind.BID_SHARES)
+    assert said.body == bench.revealed(bench.me, value)
+
+
+def test_bids_open_with_one_share_more_than_there_may_be_faulty_members() -> None:
+    bench, view, value = locked()
     for who in bench.others()[:2]:
         bench.hear(bench.vote(who, Kind.LOCK, view, value))
-    (said,) = bench.spoken(Kind.COMMIT)
-    assert said.body.batch == bench.app.execute(value)  # type: ignore[union-attr]
+    assert bench.spoken(Kind.COMMIT) == []
+    lying, honest = bench.others()[:2]
+    shares = bench.revealed(lying, value)
+    shares = msgspec.structs.replace(shares, shares=(bytes(32),) * len(shares.shares))
+    bench.hear(bench.sign(lying, Kind.BID_SHARES, shares))
+    assert bench.spoken(Kind.COMMIT) == []
+    bench.hear(bench.shares(honest, value))
+    assert len(bench.spoken(Kind.COMMIT)) == 1
+
+
+def test_shares_of_another_value_do_not_keep_the_true_ones_out() -> None:
+    bench, view, value = locked()
+    other = bench.value(bench.spoken(Kind.BID_LIST), B)
+    member = bench.others()[0]
+    bench.hear(bench.shares(member, other))
+    bench.hear(bench.shares(member, value))
+    for who in bench.others()[:2]:
+        bench.hear(bench.vote(who, Kind.LOCK, view, value))
+    assert len(bench.spoken(Kind.COMMIT)) == 1
 
 
 def test_the_commit_is_repeated_until_the_batch_certificate() -> None:
@@ -514,7 +549,8 @@ def test_a_late_node_recomputes_a_handed_round_and_moves_on() -> None:
     bench.hold(A)
     lists = [bench.bid_list(who, A) for who in bench.others()]
     value = bench.value(lists, A)
-    record = DecidedRound(value, bench.certificate(Kind.COMMIT, 0, value), ())
+    shares = tuple(bench.revealed(who, value) for who in bench.others())
+    record = DecidedRound(value, bench.certificate(Kind.COMMIT, 0, value), (), shares)
     bench.hear(Envelope(Kind.BATCHES, bench.others()[0], Batches((record,)), b""))
     assert bench.state.phase is Phase.DECIDED
 
@@ -527,7 +563,8 @@ def test_a_handed_round_whose_batch_comes_out_otherwise_is_dropped() -> None:
     value = bench.value(lists, A)
     prepared = bench.certificate(Kind.PREPARE, 3, value)
     other = bench.certificate(Kind.COMMIT, 0, value)
-    forged = DecidedRound(value, msgspec.structs.replace(other, digest=prepared.digest), ())
+    shares = tuple(bench.revealed(who, value) for who in bench.others())
+    forged = DecidedRound(value, msgspec.structs.replace(other, digest=prepared.digest), (), shares)
     effects = bench.hear(Envelope(Kind.BATCHES, bench.others()[0], Batches((forged,)), b""))
     assert bench.state.phase is Phase.IDLE
     assert "certificate_mismatch" in [e.event for e in effects if isinstance(e, Record)]
@@ -570,9 +607,9 @@ def test_early_messages_are_bounded_per_sender_and_heard_in_their_round() -> Non
         bench.hear(bench.status(bench.others()[0], number=2 + number % 2))
     assert len(bench.state.early[bench.others()[0]]) <= 16
     bench.hear(bench.status(bench.others()[1], number=2))
-    batch = bench.app.execute(value)
+    batch = bench.batch(value)
     for who in bench.others()[:2]:
-        bench.hear(bench.commit(who, value, batch))
+        bench.hear(bench.commit(who, batch))
     bench.app.done[A] = 1
     state, _ = next_round(bench.state, bench.app, bench.ctx, bench.now)
     assert state.phase is Phase.COLLECTING

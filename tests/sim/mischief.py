@@ -20,6 +20,7 @@ from protocol.effects import Effect, Publish
 from protocol.eip712 import body_digest, digest, value_digest
 from protocol.messages import (
     BidList,
+    BidShares,
     Certificate,
     Commit,
     Envelope,
@@ -35,7 +36,18 @@ from protocol.rounds.lists import sets_of
 from protocol.types import Address
 from tests.sim.world import Shell, World, signed_envelope
 
-HABITS = ("mute", "split", "double_vote", "stale", "selective", "wrap", "two_lists", "hoard")
+HABITS = (
+    "mute",
+    "split",
+    "double_vote",
+    "stale",
+    "selective",
+    "wrap",
+    "two_lists",
+    "hoard",
+    "withhold",
+    "lie",
+)
 MARKET_HABITS = ("two_asks", "two_results")
 """Of runs over the whole replica alone."""
 
@@ -64,6 +76,14 @@ class Mischief:
             case SegmentResult() if "two_results" in self.habits:
                 results = [_sign(world, shell, Kind.RESULT, each) for each in _two_results(body)]
                 self._split_send(world, shell, results)
+                return []
+            case BidShares() if "withhold" in self.habits and self.rng.random() < 0.5:
+                return []
+            case BidShares() if "lie" in self.habits:
+                wrong = tuple(self.rng.randbytes(32) for _ in body.shares)
+                lies = [body, msgspec.structs.replace(body, shares=wrong)]
+                said = [_sign(world, shell, Kind.BID_SHARES, each) for each in lies]
+                self._split_send(world, shell, said)
                 return []
             case BidList() if "two_lists" in self.habits:
                 self._split_send(world, shell, self._two_lists(world, shell, body))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from eth_hash.auto import keccak
 
+from protocol import application
 from protocol import round as round_module
 from protocol.application import ReplicaApplication
+from protocol.batch import Batch
 from protocol.effects import Effect
-from protocol.messages import Certificate, Envelope, Kind, Value, Vote
+from protocol.messages import BidShares, Certificate, Envelope, Kind, Value, Vote
 from protocol.replica import Replica
 from protocol.rotation import OperatorTable, gateway
-from protocol.rounds import presence, proposals, votes
+from protocol.rounds import opening, presence, proposals, votes
 from protocol.rounds.context import Missing
 from protocol.rounds.phases import ATTEMPT, Move, Phase
 from protocol.rounds.turn import Turn, slot_of
@@ -83,18 +86,6 @@ def test_trusting_a_batch_certificate_unseen_is_noticed(monkeypatch: pytest.Monk
     assert failures()
 
 
-def test_counting_commits_for_an_unchecked_batch_forks(monkeypatch: pytest.MonkeyPatch) -> None:
-    honest = votes._execute
-
-    def believe(turn: Turn, value: bytes, source: bytes) -> bytes | None:
-        heard = (each for ballots in turn.state.commits.values() for each in ballots)
-        batch = next((each.batch for each in heard if each.value == value), None)
-        return batch or honest(turn, value, source)
-
-    monkeypatch.setattr(votes, "_execute", believe)
-    assert failures()
-
-
 def test_a_second_statement_for_a_slot_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node that forgets its list when it sees a new view signs another one."""
     monkeypatch.setattr(presence, "keep", lambda statement, view: statement.kind != Kind.BID_LIST)
@@ -114,12 +105,38 @@ def test_never_proposing_a_certified_value_again_stalls(monkeypatch: pytest.Monk
 def test_nodes_that_compute_different_batches_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = ReplicaApplication.execute
 
-    def execute(self: ReplicaApplication, value: Value) -> Hash | Missing:
-        batch = honest(self, value)
-        return batch if isinstance(batch, Missing) or self.me[0] % 2 else Hash(keccak(batch))
+    def execute(
+        self: ReplicaApplication, value: Value, shares: Sequence[BidShares]
+    ) -> Batch | Missing:
+        batch = honest(self, value, shares)
+        if isinstance(batch, Missing) or self.me[0] % 2:
+            return batch
+        return replace(batch, root=Hash(keccak(batch.root)))
 
     monkeypatch.setattr(ReplicaApplication, "execute", execute)
     assert any("two batches" in (run_market_seed(seed).failure or "") for seed in range(5))
+
+
+def test_revealing_shares_before_the_lock_certificate_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def reveal_early(turn: Turn) -> None:
+        held, phase = turn.state.lock, turn.state.phase
+        if held is None and turn.state.valid is not None:
+            turn.state.lock, turn.state.phase = turn.state.valid, Phase.OPENING
+        opening.reveal(turn)
+        turn.state.lock, turn.state.phase = held, phase
+
+    monkeypatch.setattr(round_module, "reveal", reveal_early)
+    assert any("before its LockCert" in failure for failure in failures())
+
+
+def test_opening_with_fewer_shares_than_f_plus_1_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who takes bad shares for good ones computes something else, or nothing."""
+    monkeypatch.setattr(application, "is_share", lambda sealed, place, share: True)
+    assert any(run_market_seed(seed).failure is not None for seed in range(40))
 
 
 def test_forgetting_what_the_own_list_names_stalls(monkeypatch: pytest.MonkeyPatch) -> None:

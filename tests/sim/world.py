@@ -24,9 +24,20 @@ from protocol.effects import (
     SendTo,
     ServeBatches,
 )
-from protocol.eip712 import body_digest
+from protocol.eip712 import body_digest, value_digest
 from protocol.inputs import AnyInput, Received, Tick
-from protocol.messages import Batches, Body, Commit, DecidedRound, Envelope, Kind, Timeout, Vote
+from protocol.messages import (
+    Batches,
+    BidShares,
+    Body,
+    Commit,
+    DecidedRound,
+    Envelope,
+    Kind,
+    Timeout,
+    Vote,
+)
+from protocol.round import RoundState
 from protocol.types import Address
 from tests.sim.crypto import bls_key_of, bls_sign, session_sign
 from tests.sim.ingress import BLS_KINDS, Ingress
@@ -57,6 +68,9 @@ class NodePort(Protocol):
     def decisions(self) -> list[tuple[bytes, bytes]]:
         """Value digest and batch digest of every round decided, from round 1 on."""
         ...
+
+    @property
+    def round(self) -> RoundState: ...
 
 
 @dataclass
@@ -98,6 +112,15 @@ class Shell:
         self.machine = self.make()
 
 
+def decided_on(machine: NodePort, number: int, value: bytes) -> bool:
+    """Whether a machine holds the LockCert of this Value, or decided the round by it."""
+    lock = machine.round.lock
+    if machine.round.round == number:
+        return lock is not None and lock.value == value
+    history = machine.decisions()
+    return number <= len(history) and history[number - 1][0] == value
+
+
 Interference = Callable[["World", Shell, object], list[Effect] | None]
 
 
@@ -122,6 +145,8 @@ class World:
         self.watch = watch
         self.interfere = interfere
         self.committed: dict[int, bytes] = {}
+        self.revealed: dict[int, bytes] = {}
+        """Round -> the Value of which an honest member revealed a share."""
         self.now_ms = 0
         self.sent = 0
         self.trace: deque[str] = deque(maxlen=TRACE)
@@ -257,6 +282,9 @@ class World:
         known = shell.store.setdefault(record.value.round, record)
         if shell.honest and known.value != record.value:
             raise ViolationError(f"node {shell.index} decided round {record.value.round} twice")
+        value = value_digest(self.ingress.domain, record.value)
+        if self.revealed.get(record.value.round, value) != value:
+            raise ViolationError(f"round {record.value.round} decided what nobody revealed")
 
     def _schedule(self, shell: Shell) -> None:
         due = shell.machine.next_deadline_ms()
@@ -304,6 +332,11 @@ class World:
                     body.view,
                 ):
                     raise ViolationError(f"node {shell.index} would LOCK after its Timeout")
+        if isinstance(body, BidShares) and shell.honest:
+            if not decided_on(shell.machine, body.round, body.value):
+                raise ViolationError(f"node {shell.index} reveals before its LockCert")
+            if self.revealed.setdefault(body.round, body.value) != body.value:
+                raise ViolationError(f"bids of two Values of round {body.round} are revealed")
         if isinstance(body, Commit) and shell.honest:
             first = self.committed.setdefault(body.round, digest)
             if first != digest:

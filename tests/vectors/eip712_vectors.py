@@ -47,6 +47,22 @@ def bodies() -> dict[str, object]:
         "AskBid": m.AskBid(
             EPOCH, ROUND, word("class"), address("operator 1"), 8, amount(10**15), word("ask salt")
         ),
+        "SealedBid": m.SealedBid(
+            EPOCH,
+            ROUND,
+            word("class"),
+            address("requester"),
+            request_id,
+            word("commitment"),
+            word("ephemeral"),
+            word("ciphertext") * 2 + word("ciphertext")[:20],
+            (word("box 0")[:24] * 2, word("box 1")[:24] * 2),
+            (word("share 0"), word("share 1")),
+        ),
+        "BidReceipt": m.BidReceipt(EPOCH, ROUND, address("operator 1"), word("b")),
+        "BidShares": m.BidShares(
+            EPOCH, ROUND, address("operator 1"), digest(DOMAIN, VALUE), (word("share 1"),)
+        ),
         "BidList": m.BidList(EPOCH, ROUND, address("operator 1"), (word("b"),), (word("c"),)),
         "Value": VALUE,
         "Proposal": m.Proposal(EPOCH, ROUND, VIEW, address("operator 2"), VALUE, None),

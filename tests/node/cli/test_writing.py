@@ -65,11 +65,20 @@ def test_a_request_that_is_not_admitted_is_refused_with_its_reason(submit, url, 
     ran = submit(url, operator="0x" + OPERATORS[2].hex())
     assert (ran.code, ran.complains()) == (ExitCode.REFUSED, True)
     assert "escrow_too_low" in ran.err
-    body = decode(finished.frames[0]).body
-    assert CRYPTO.recover(digest(DOMAIN, body.request), body.request_signature) == REQUESTER.address
-    assert body.request.allowlist == (OPERATORS[2],)
-    assert int.from_bytes(body.bid.max_fee, "big") == 5 * 10**17
-    assert len(body.request.input_hashes) == 3
+    envelope = decode(finished.frames[0])
+    body = envelope.body
+    assert CRYPTO.recover(digest(DOMAIN, body), envelope.signature) == REQUESTER.address
+    assert body.allowlist == (OPERATORS[2],)
+    # The fee is sealed: what is public tells its power of two at most.
+    assert int.from_bytes(body.reserve, "big") == 2**59 > 5 * 10**17
+    assert len(body.input_hashes) == 3
+
+
+def test_the_reserve_is_the_owners_to_choose(submit, url, finished):
+    submit(url, reserve="0.75ether")
+    assert int.from_bytes(decode(finished.frames[0]).body.reserve, "big") == 75 * 10**16
+    ran = submit(url, reserve="0.25ether")
+    assert (ran.code, ran.complains()) == (ExitCode.BAD_INPUT, True)
 
 
 def test_a_program_that_the_network_lacks(cli, keys, accounts, url):

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from chain.tables import base58
+from node.box import BidCiphers, SealingKey
 from node.crypto import BlsKey, Crypto, SessionKey
 from node.programs.accounts import Account
 from node.programs.solvency import plan
@@ -14,6 +15,7 @@ from node.proving.artifacts import BuiltProgram, encode_manifest_json
 from node.proving.backends.groth16 import Prover
 from protocol.batch import AccountAmount, Result, ResultStatus, build_batch
 from protocol.claims import encode_claim
+from protocol.dispatch import JobClass, Tier
 from protocol.documents import bundle_of
 from protocol.eip712 import Domain, batch_digest, digest
 from protocol.inputs import Operator, TableOpened
@@ -23,11 +25,11 @@ from protocol.messages import (
     Certificate,
     Kind,
     ProofRequest,
-    RequestBody,
     SegmentResult,
 )
 from protocol.programs import COMBINE, SEGMENT
-from protocol.replica_state import SignedRequest
+from protocol.replica_state import OpenedBid, SignedBid, SignedRequest
+from protocol.sealing import Offer, Terms, open_bid, own_share, seal
 from protocol.types import ZERO_HASH, Address, Hash, TimestampMs, Wei
 
 DOMAIN = Domain(31_337, Address(b"\x05" * 20))
@@ -36,6 +38,7 @@ BLS_KEYS = [BlsKey(bytes([index + 16]) * 32) for index in range(4)]
 OPERATORS = [Address(bytes([index + 1]) * 20) for index in range(4)]
 WEIGHTS = (400, 300, 200, 350)
 ABSENT = 2
+CLASS = JobClass("groth16", Tier.S).class_id
 FEE, MAX_FEE = 3 * 10**15, 5 * 10**15
 ISSUED_AT = 1_790_000_000
 OTHER_REQUEST = Result(
@@ -78,8 +81,16 @@ def _bundle_text(built: BuiltProgram) -> str:
         salt=b"\x0a" * 32,
     )
     request_id = digest(DOMAIN, request)
-    bid = BuyBid(request_id, MAX_FEE.to_bytes(32, "big"), b"\x0b" * 32)
-    body = RequestBody(request, REQUESTER.sign(request_id), bid)
+    terms = Terms(3, 40, CLASS, REQUESTER.address, request_id)
+    keys = [SealingKey(bytes([place + 64]) * 32) for place in range(4)]
+    members = [key.public_key for key in keys]
+    sealed = seal(DOMAIN, terms, Offer(MAX_FEE), members, b"\x0b" * 32, BidCiphers())
+    shares = {
+        place: own_share(DOMAIN, sealed, place, key.public_key, BidCiphers(key)) or b""
+        for place, key in enumerate(keys)
+    }
+    bid = open_bid(DOMAIN, sealed, shares, BidCiphers())
+    assert isinstance(bid, BuyBid)
     results = []
     provers: dict[str, Prover] = {}
     for place, private in enumerate((*work.segment_inputs, work.combine_input)):
@@ -114,7 +125,8 @@ def _bundle_text(built: BuiltProgram) -> str:
     )
     bundle = bundle_of(
         new_job(request_id, request, OPERATORS[0], TimestampMs(9), TimestampMs(1)),
-        SignedRequest(body, REQUESTER.sign(digest(DOMAIN, bid))),
+        SignedRequest(request, REQUESTER.sign(request_id)),
+        OpenedBid(SignedBid(sealed, REQUESTER.sign(digest(DOMAIN, sealed))), bid),
         results,
         settled,
         batch,

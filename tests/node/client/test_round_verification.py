@@ -61,7 +61,7 @@ def record(*, settled=False):
         )
     header = unsettled_batch(3, 41, value, traded) if batch is None else batch.header
     certificate = certify(batch_digest(DOMAIN, header), value)
-    decided = DecidedRound(VALUE, certificate, ())
+    decided = DecidedRound(VALUE, certificate, (), ())
     return round_document(decided, replace(done, header=header, settled=batch), b"\x01" * 20, 9)
 
 

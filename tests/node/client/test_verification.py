@@ -93,6 +93,7 @@ def tampered(bundle, path):
 CULPRITS = {
     ("request_id",): {"request"},
     ("request",): {"request"},
+    ("bid",): {"request"},
     ("chain_id",): {"request"},
     ("registry",): {"request"},
     ("manifest",): {"program", "verifying keys"},
