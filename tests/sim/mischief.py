@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Protocol, cast
@@ -21,6 +22,7 @@ from protocol.eip712 import body_digest, digest, value_digest
 from protocol.messages import (
     BidList,
     BidShares,
+    Body,
     Certificate,
     Commit,
     Envelope,
@@ -69,22 +71,12 @@ class Mischief:
                 return []
             case Proposal():
                 return self._propose(world, shell, body)
-            case SealedBid() if "two_asks" in self.habits:
-                asks = [_sign(world, shell, Kind.SEALED_BID, each) for each in _two_asks(body)]
-                self._split_send(world, shell, asks)
+            case SealedBid() | SegmentResult() if (twice := self._doubled(body)) is not None:
+                both = [_sign(world, shell, effect.kind, each) for each in twice]
+                self._split_send(world, shell, both)
                 return []
-            case SegmentResult() if "two_results" in self.habits:
-                results = [_sign(world, shell, Kind.RESULT, each) for each in _two_results(body)]
-                self._split_send(world, shell, results)
-                return []
-            case BidShares() if "withhold" in self.habits and self.rng.random() < 0.5:
-                return []
-            case BidShares() if "lie" in self.habits:
-                wrong = tuple(self.rng.randbytes(32) for _ in body.shares)
-                lies = [body, msgspec.structs.replace(body, shares=wrong)]
-                said = [_sign(world, shell, Kind.BID_SHARES, each) for each in lies]
-                self._split_send(world, shell, said)
-                return []
+            case BidShares():
+                return self._reveal(world, shell, body)
             case BidList() if "two_lists" in self.habits:
                 self._split_send(world, shell, self._two_lists(world, shell, body))
                 return []
@@ -118,6 +110,22 @@ class Mischief:
             return None
         for target in range(len(world.nodes)):
             self._push(world, shell, target, self.rng.choice(bodies))
+        return []
+
+    def _doubled(self, body: SealedBid | SegmentResult) -> Sequence[Body] | None:
+        """Two statements of which each honest node shall see one."""
+        if isinstance(body, SealedBid):
+            return _two_asks(body) if "two_asks" in self.habits else None
+        return _two_results(body) if "two_results" in self.habits else None
+
+    def _reveal(self, world: World, shell: Shell, body: BidShares) -> list[Effect] | None:
+        if "withhold" in self.habits and self.rng.random() < 0.5:
+            return []
+        if "lie" not in self.habits:
+            return None
+        wrong = tuple(self.rng.randbytes(32) for _ in body.shares)
+        lies = [body, msgspec.structs.replace(body, shares=wrong)]
+        self._split_send(world, shell, [_sign(world, shell, Kind.BID_SHARES, lie) for lie in lies])
         return []
 
     def _push(self, world: World, shell: Shell, target: int, body: Proposal) -> None:
