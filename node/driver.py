@@ -25,6 +25,7 @@ from protocol.effects import (
     Publish,
     Record,
     Report,
+    SendTo,
 )
 from protocol.errors import LocalProtocolError
 from protocol.inputs import AnyInput, Received, Tick
@@ -233,7 +234,10 @@ class Driver:
             case Publish():
                 envelope = await self._guard.sign(effect)
                 self._own.append(Received(encode(envelope)))
-                await self._hand_over(Broadcast(envelope, effect.reliable))
+                if effect.to is None:
+                    await self._hand_over(Broadcast(envelope, effect.reliable))
+                else:
+                    await self._hand_over(SendTo(effect.to, envelope))
                 return
             case Decided():
                 number = effect.record.value.round

@@ -78,8 +78,20 @@ class ReplicaApplication:
         return view_at(self.now_ms, self.genesis_ms, self.params.view_ms)
 
     def listable(self) -> tuple[tuple[Hash, ...], tuple[Hash, ...]]:
-        """Requests that fit, then asks; outcomes that this node found out itself."""
-        return (*self._buys(), *self._asks()), tuple(self.vouched())
+        """What was promised, requests that fit, then asks; outcomes that this node found out."""
+        promised = self.state.promised.items()
+        due = sorted(bid for bid, place in promised if place == self._place)
+        return tuple(dict.fromkeys((*due, *self._buys(), *self._asks()))), tuple(self.vouched())
+
+    def would_list(self, bid_id: Hash, place: int) -> bool:
+        """Whether this member's list of that round could carry a bid in its pool."""
+        body = self.state.bids[bid_id].body
+        if self.own_share(bid_id) is None:
+            return False
+        if is_ask(body):
+            return body.round == place
+        pool = self._fitting({bid_id: self.state.bids[bid_id]})
+        return bool(listable(self.ledger, pool, self.escrow_of, self.view, self.params))
 
     def pending(self) -> bool:
         """A request to admit, an outcome to certify, a market to clear again, or a new epoch.
@@ -296,8 +308,13 @@ class ReplicaApplication:
 
     def _buys(self) -> tuple[Hash, ...]:
         """Buyers' bids that this member may list."""
+        pool = self._fitting(self.state.bids)
+        return listable(self.ledger, pool, self.escrow_of, self.view, self.params)
+
+    def _fitting(self, bids: Mapping[Hash, SignedBid]) -> dict[Hash, tuple[Hash, ProofRequest]]:
+        """Buyers' bids with good shares that are for the request that they name, with it."""
         pool: dict[Hash, tuple[Hash, ProofRequest]] = {}
-        for bid_id, held in self.state.bids.items():
+        for bid_id, held in bids.items():
             sealed, request_id = held.body, Hash(held.body.request_id)
             known = self.state.requests.get(request_id)
             if known is None or sealed.round > self._place or self.own_share(bid_id) is None:
@@ -308,7 +325,7 @@ class ReplicaApplication:
                 program.class_id,
             ):
                 pool[bid_id] = (request_id, known.body)
-        return listable(self.ledger, pool, self.escrow_of, self.view, self.params)
+        return pool
 
     def _asks(self) -> tuple[Hash, ...]:
         """Asks of the open round that this member may list."""

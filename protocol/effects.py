@@ -12,7 +12,7 @@ from protocol.types import Address, Hash, TimestampMs
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Sign a body, keep it, feed it back as Received, broadcast it.
+    """Sign a body, keep it, feed it back as Received, broadcast it (or send it to one operator).
 
     `slot` names what may be signed only once, for instance (LOCK, round, view). The signing guard
     returns the stored
@@ -24,6 +24,7 @@ class Publish:
     body: Body
     slot: bytes
     reliable: bool = False
+    to: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,8 @@ class Received(Input, frozen=True):
     """An envelope that passed ingress (or that this node signed itself), as its canonical frame."""
 
     frame: bytes
+    peer: bytes = b""
+    """Operator that brought it; empty if it came by the API, or is this node's own."""
 
 
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

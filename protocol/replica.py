@@ -45,6 +45,7 @@ from protocol.ledger import admissible, genesis, market_of, unserved, wei_of
 from protocol.messages import (
     Batches,
     BidList,
+    BidReceipt,
     Bodies,
     Envelope,
     Fetch,
@@ -55,6 +56,7 @@ from protocol.messages import (
     SealedBid,
     Vote,
 )
+from protocol.receipts import Receipts
 from protocol.replica_state import (
     MAX_BIDS,
     MAX_BIDS_PER_REQUEST,
@@ -63,6 +65,7 @@ from protocol.replica_state import (
     MAX_REQUESTS_PER_OWNER,
     ReplicaState,
     SignedBid,
+    SignedReceipt,
     SignedRequest,
     decode_replica,
     empty_state,
@@ -116,6 +119,7 @@ class Replica:
         self._tables: dict[int, OperatorTable] = {}
         self._jobs = Jobs(setup.me, setup.domain, setup.params, setup.genesis_ms, self.state)
         self._settlements = Settlements(setup.me, setup.params, self.state)
+        self._receipts = Receipts(setup.me, self.state)
         self._app: ReplicaApplication | None = None
         self._effects: list[Effect] = []
         self._now_ms = 0
@@ -191,8 +195,8 @@ class Replica:
     def _take(self, event: happened.AnyInput) -> None:
         state = self.state
         match event:
-            case happened.Received(frame=frame):
-                self._hear(decode(frame))
+            case happened.Received(frame=frame, peer=peer):
+                self._hear(decode(frame), peer)
             case happened.TableOpened():
                 self._open_table(event)
             case happened.ProgramRegistered():
@@ -252,14 +256,16 @@ class Replica:
         for request_id in requests:
             self._jobs.on_chain(request_id, event.transaction, event.gas_used, self._now_ms)
 
-    def _hear(self, envelope: Envelope) -> None:
+    def _hear(self, envelope: Envelope, peer: bytes) -> None:
         body = envelope.body
         self._keep_asked(envelope)
         match body:
             case ProofRequest():
                 self._hear_request(envelope, body)
             case SealedBid():
-                self._hear_bid(envelope, body)
+                self._hear_bid(envelope, body, peer)
+            case BidReceipt():
+                self._hear_receipt(envelope, body)
             case OutcomeBody():
                 pass  # anyone can make up outcomes: only what was asked for is kept
             case Fetch():
@@ -268,7 +274,7 @@ class Replica:
                 self._emit(ServeBatches(Address(envelope.sender), body.from_round))
             case Bodies():
                 for frame in body.envelopes:
-                    self._hear(decode(frame))
+                    self._hear(decode(frame), b"")
             case Batches():
                 self._archive(body)
                 self._agree(envelope)
@@ -316,16 +322,26 @@ class Replica:
             self.setup.params,
         )
 
-    def _hear_bid(self, envelope: Envelope, body: SealedBid) -> None:
+    def _hear_bid(self, envelope: Envelope, body: SealedBid, peer: bytes) -> None:
         state = self.state
         bid_id = Hash(identity_of(self.setup.domain, envelope) or b"")
-        if state.round is None or state.ledger is None or bid_id in state.bids:
+        if state.round is None or state.ledger is None:
             return
-        reason = self._bid_refusal(body, state.ledger, state.round.round)
-        if reason is None:
+        if bid_id not in state.bids:
+            reason = self._bid_refusal(body, state.ledger, state.round.round)
+            if reason is not None:
+                self._record("bid_refused", bid=bid_id.hex(), reason=reason.code)
+                return
             state.bids[bid_id] = SignedBid(body, envelope.signature)
-        else:
-            self._record("bid_refused", bid=bid_id.hex(), reason=reason.code)
+        if peer:
+            self._receipts.brought(bid_id, Address(peer))
+
+    def _hear_receipt(self, envelope: Envelope, body: BidReceipt) -> None:
+        """Keep what a member promised of a bid in the pool."""
+        bid_id = Hash(body.bid_id)
+        if bid_id in self.state.bids and body.member in self._context().members:
+            held = self.state.receipts.setdefault(bid_id, {})
+            held.setdefault(Address(body.member), SignedReceipt(body, envelope.signature))
 
     def _bid_refusal(
         self, body: SealedBid, ledger: Ledger, open_round: int
@@ -492,8 +508,15 @@ class Replica:
             for bid, held in state.bids.items()
             if bid not in decided_bids and self._goes_on(held.body, execution.ledger)
         }
+        state.promised = {
+            bid: place
+            for bid, place in state.promised.items()
+            if place > record.value.round
+            and bid not in decided_bids
+            and record.value.next_epoch == app.table.epoch
+        }
         if not any(number > record.value.round for number in decided.catch_up):
-            state.archive = {}
+            state.archive = app.frames(state.promised)
         for sequence in sorted(state.settled_early):
             if sequence <= execution.ledger.sequence:
                 self._final(state.settled_early.pop(sequence))
@@ -568,6 +591,7 @@ class Replica:
             self._effects += self._jobs.advance(self._now_ms)
         self._effects += self._settlements.advance(self._now_ms)
         self._offer()
+        self._answer()
 
     def _relay(self) -> None:
         """Spread again what f + 1 members have to know before a round can open for it."""
@@ -607,6 +631,16 @@ class Replica:
             self._offered = {(place, class_id), *(at for at in self._offered if at[0] == place)}
             slot = bytes([Kind.SEALED_BID]) + place.to_bytes(8, "big") + class_id
             self._emit(Publish(Kind.SEALED_BID, body, slot, True))
+
+    def _answer(self) -> None:
+        """Give receipts for bids that this member's next list will carry."""
+        if self.state.round is not None and self.state.round.phase is not Phase.DECIDED:
+            ctx = self._context()
+            self._effects += self._receipts.answers(
+                self._application(),
+                closed=agreement.list_is_closed(self.state.round, ctx),
+                most=ctx.list_cap,
+            )
 
     def _sealed_ask(
         self, epoch: int, number: int, class_id: Hash, slots: int, price: Wei

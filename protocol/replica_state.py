@@ -14,7 +14,7 @@ from protocol.errors import LocalProtocolError
 from protocol.inputs import AskPolicy, BatchSettled, ProgramRegistered, TableOpened
 from protocol.job import Job
 from protocol.ledger import Ledger
-from protocol.messages import BuyBid, Certificate, ProofRequest, SealedBid
+from protocol.messages import BidReceipt, BuyBid, Certificate, ProofRequest, SealedBid
 from protocol.rounds.state import RoundState
 from protocol.types import Address, Hash
 
@@ -41,6 +41,13 @@ class SignedBid(msgspec.Struct, frozen=True):
     """A sealed bid with its bidder's signature."""
 
     body: SealedBid
+    signature: bytes
+
+
+class SignedReceipt(msgspec.Struct, frozen=True):
+    """A member's receipt for a bid, with its signature."""
+
+    body: BidReceipt
     signature: bytes
 
 
@@ -108,6 +115,10 @@ class ReplicaState(msgspec.Struct):
     bids: dict[Hash, SignedBid]
     """By bid id: asks of the open round and of the one to come, and what buyers bid for requests
     that no round has decided."""
+    promised: dict[Hash, int]
+    """Bid -> the round whose list carries it, as this node's receipt says."""
+    receipts: dict[Hash, dict[Address, SignedReceipt]]
+    """Bid in the pool -> member -> its receipt."""
     archive: dict[Hash, bytes]
     """Frames by id that the open round rests on, or that came with decided rounds not adopted yet:
     kept whatever becomes of the pools and jobs meanwhile."""
@@ -144,6 +155,8 @@ def empty_state() -> ReplicaState:
         decided_ms=0,
         requests={},
         bids={},
+        promised={},
+        receipts={},
         archive={},
         jobs={},
         owners={},

@@ -44,7 +44,14 @@ from protocol.messages import (
 )
 from protocol.rotation import view_start_ms
 from protocol.rounds.context import Application, Missing, RoundContext, context
-from protocol.rounds.lists import freeze, freeze_due_ms, hear_list, list_due_ms, sign_list
+from protocol.rounds.lists import (
+    freeze,
+    freeze_due_ms,
+    hear_list,
+    list_due_ms,
+    own_list_slot,
+    sign_list,
+)
 from protocol.rounds.opening import hear_shares, reveal
 from protocol.rounds.phases import ATTEMPT, Move, Phase, after
 from protocol.rounds.presence import (
@@ -93,6 +100,7 @@ __all__ = [
     "decode_state",
     "encode_state",
     "fresh",
+    "list_is_closed",
     "lookup",
     "next_deadline_ms",
     "next_round",
@@ -159,6 +167,12 @@ def resume(state: RoundState, app: Application, ctx: RoundContext, now_ms: int) 
 def next_deadline_ms(state: RoundState) -> int | None:
     """When to step at the latest; None: only a message or the application can change things."""
     return state.deadline_ms
+
+
+def list_is_closed(state: RoundState, ctx: RoundContext) -> bool:
+    """Tell whether this node's list of the open round takes no more bids, or will never be."""
+    certified = state.valid is not None or state.lock is not None
+    return certified or own_list_slot(state, ctx) in state.said
 
 
 def lookup(state: RoundState, wanted: bytes) -> Envelope | None:

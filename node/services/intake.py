@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from node.ingress import Refused
 from protocol.errors import RejectionReason
+from protocol.inputs import Received
 
 if TYPE_CHECKING:
     from node.ingress import Ingress
@@ -39,4 +40,4 @@ async def take_frames(
                 network.penalise(arrival.operator, verdict.reason.code, verdict.penalty)
             continue
         metrics.frames_accepted.labels(arrival.via).inc()
-        await submit(verdict)
+        await submit(Received(verdict.frame, arrival.operator))

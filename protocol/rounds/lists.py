@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from protocol.eip712 import digest
 from protocol.messages import BidList, Envelope, Kind
+from protocol.rounds.context import RoundContext
 from protocol.rounds.phases import ATTEMPT, Move, Phase
-from protocol.rounds.state import SignedList, list_envelope
+from protocol.rounds.state import RoundState, SignedList, list_envelope
 from protocol.rounds.turn import Turn, slot_of
 from protocol.types import Hash
 
@@ -50,7 +51,7 @@ def list_signed(turn: Turn) -> bool:
     """Tell whether this node owes no list: it signed its own, or is not on the committee."""
     if turn.ctx.me not in turn.ctx.members:
         return True
-    return _own_slot(turn) in turn.state.said
+    return own_list_slot(turn.state, turn.ctx) in turn.state.said
 
 
 def sign_list(turn: Turn) -> None:
@@ -68,7 +69,7 @@ def sign_list(turn: Turn) -> None:
         bids=tuple(sorted(bids[: ctx.list_cap])),
         outcomes=tuple(sorted(outcomes[: ctx.list_cap])),
     )
-    turn.say(Kind.BID_LIST, body, _own_slot(turn))
+    turn.say(Kind.BID_LIST, body, own_list_slot(turn.state, turn.ctx))
 
 
 def freeze(turn: Turn) -> None:
@@ -97,6 +98,6 @@ def _carried(counts: Counter[bytes], enough: int) -> tuple[Hash, ...]:
     return tuple(sorted(Hash(item) for item, count in counts.items() if count >= enough))
 
 
-def _own_slot(turn: Turn) -> bytes:
-    state = turn.state
-    return slot_of(Kind.BID_LIST, BidList(state.epoch, state.round, turn.ctx.me, (), ()))
+def own_list_slot(state: RoundState, ctx: RoundContext) -> bytes:
+    """Slot of this node's list of the round."""
+    return slot_of(Kind.BID_LIST, BidList(state.epoch, state.round, ctx.me, (), ()))

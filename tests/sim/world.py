@@ -28,6 +28,8 @@ from protocol.eip712 import body_digest, value_digest
 from protocol.inputs import AnyInput, Received, Tick
 from protocol.messages import (
     Batches,
+    BidList,
+    BidReceipt,
     BidShares,
     Body,
     Commit,
@@ -149,6 +151,8 @@ class World:
         """Round -> the Value of which an honest member revealed a share."""
         self.now_ms = 0
         self.sent = 0
+        self.promises = 0
+        """Receipts that an honest list had to honour."""
         self.trace: deque[str] = deque(maxlen=TRACE)
         self.records: list[tuple[int, Record]] = []
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
@@ -192,12 +196,12 @@ class World:
         shell.journal.append((now, event))
         self._perform(shell, shell.machine.step(event, now))
 
-    def receive(self, index: int, frame: bytes) -> None:
+    def receive(self, index: int, frame: bytes, peer: bytes = b"") -> None:
         """A frame off the wire: what ingress refuses never reaches the machine."""
         envelope = self.ingress.admit(frame)
         if envelope is not None and self.nodes[index].alive:
             self.note(f"{index} <- {describe(envelope)}")
-            self.deliver(index, Received(frame))
+            self.deliver(index, Received(frame, peer))
 
     def crash(self, index: int) -> None:
         """Kill a process: what is not on disk is gone."""
@@ -252,7 +256,10 @@ class World:
                 frame = codec.encode(envelope)
                 self.note(f"{shell.index} SAYS {describe(envelope)}")
                 self.at(self.now_ms, lambda: self.receive(shell.index, frame))
-                self.broadcast(shell.index, envelope)
+                if effect.to is None:
+                    self.broadcast(shell.index, envelope)
+                else:
+                    self.send_to(shell.index, effect.to, envelope)
             case Broadcast():
                 self.broadcast(shell.index, effect.envelope)
             case SendTo():
@@ -337,6 +344,8 @@ class World:
                 raise ViolationError(f"node {shell.index} reveals before its LockCert")
             if self.revealed.setdefault(body.round, body.value) != body.value:
                 raise ViolationError(f"bids of two Values of round {body.round} are revealed")
+        if isinstance(body, BidList) and shell.honest:
+            self._keeps_promises(shell, body)
         if isinstance(body, Commit) and shell.honest:
             first = self.committed.setdefault(body.round, digest)
             if first != digest:
@@ -344,6 +353,17 @@ class World:
         envelope = signed_envelope(shell.machine.address, kind, body, digest)
         shell.signed[slot] = (digest, envelope)
         return envelope
+
+    def _keeps_promises(self, shell: Shell, body: BidList) -> None:
+        """An honest list carries what receipts say, but for what a round before it decided."""
+        decided = {bid for record in shell.store.values() for bid in record.value.bids}
+        for _, said in shell.signed.values():
+            promise = said.body
+            place = (body.epoch, body.round)
+            if isinstance(promise, BidReceipt) and (promise.epoch, promise.round) == place:
+                self.promises += 1
+                if promise.bid_id not in body.bids and promise.bid_id not in decided:
+                    raise ViolationError(f"node {shell.index} breaks its receipt's promise")
 
     # ------------------------------------------------------------------ links
 
@@ -366,9 +386,10 @@ class World:
         if links.passes is not None and not links.passes(source, target, envelope):
             return
         copies = 2 if rng.random() < links.duplicate else 1
+        peer = self.nodes[source].machine.address
         for _ in range(copies):
             at = self.now_ms + rng.randint(*links.delay_ms)
-            self.at(at, lambda: self.receive(target, frame))
+            self.at(at, lambda: self.receive(target, frame, peer))
 
     def note(self, line: str) -> None:
         self.trace.append(f"{self.now_ms:>7} {line}")
