@@ -32,6 +32,7 @@ from node.client.api import NodeClient
 from node.crypto import Crypto
 from node.driver import Driver
 from node.errors import ConfigError, NodeError, PortInUseError
+from node.evidence import EvidenceBook
 from node.facade import NodeFacade
 from node.guard import SigningGuard
 from node.health import Health
@@ -68,7 +69,8 @@ from protocol.errors import Rejection, RejectionReason
 from protocol.inputs import AskPolicy, ProgramRegistered
 from protocol.messages import Batches, DecidedRound, Envelope, Kind
 from protocol.params import NETWORKS, ProtocolParams
-from protocol.replica import Replica, Setup
+from protocol.replica import Replica
+from protocol.setup import Setup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -218,6 +220,7 @@ class _Node:
             identity.operator, identity.keys.sealing, prover, self._job, self.driver.wait_changed
         )
         self.history = History(store)
+        self.evidence = EvidenceBook(store)
         self.reports = ReportService(store, self.metrics, self.clock)
 
     async def run(self, listener: Any, retire_idle_workers: Callable[[], Any]) -> None:
@@ -451,6 +454,7 @@ class _Node:
                 wanted.Report: self.reports.report,
                 wanted.KeepProof: self.reports.keep_proof,
                 wanted.KeepRound: self.history.keep,
+                wanted.KeepEvidence: self.evidence.keep,
                 wanted.Record: record,
             }
         )
@@ -483,6 +487,7 @@ class _Node:
             inputs=self.inputs,
             escrow_of=self._escrow_of,
             history=self.history,
+            evidence=self.evidence,
             health=Health(replica, self.network, watcher).checks,
             metrics=self.metrics,
             clock=self.clock,

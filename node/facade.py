@@ -22,6 +22,7 @@ from protocol.types import Address, Hash
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
+    from node.evidence import EvidenceBook
     from node.history import History
     from node.ingress import Ingress
     from node.ingress_checks import Horizon
@@ -53,6 +54,7 @@ class NodeFacade:
         inputs: PrivateInputs,
         escrow_of: Callable[[Address], Awaitable[int]],
         history: History,
+        evidence: EvidenceBook,
         health: Callable[[], tuple[Check, ...]],
         metrics: Metrics,
         clock: Clock,
@@ -69,6 +71,7 @@ class NodeFacade:
         self._inputs = inputs
         self._escrow_of = escrow_of
         self._history = history
+        self._evidence = evidence
         self._health = health
         self._metrics = metrics
         self._clock = clock
@@ -238,6 +241,10 @@ class NodeFacade:
     async def table(self, epoch: int) -> Json | None:
         """See `NodePort`."""
         return await self._history.table(epoch)
+
+    async def evidence(self, before: int, limit: int) -> list[Json]:
+        """See `NodePort`."""
+        return await self._evidence.page(before, limit)
 
     def market(self, class_id: bytes) -> Json | None:
         """See `NodePort`."""

@@ -25,6 +25,7 @@ from protocol.messages import (
     Cancel,
     Certificate,
     Envelope,
+    Evidence,
     Kind,
     ProofRequest,
     Proposal,
@@ -42,8 +43,10 @@ if TYPE_CHECKING:
     from protocol.rotation import OperatorTable
 
 VOTES: Final = frozenset({Kind.PREPARE, Kind.LOCK, Kind.COMMIT})
-CONTAINERS: Final = frozenset({Kind.BODIES, Kind.BATCHES})
-LAST_SIGNED: Final = Kind.BID_RECEIPT
+CONTAINERS: Final = frozenset({Kind.BODIES, Kind.BATCHES, Kind.EVIDENCE})
+STATEMENTS: Final = VOTES | {Kind.PROPOSAL, Kind.TIMEOUT, Kind.BID_LIST, Kind.BID_RECEIPT}
+"""Kinds that prove faults (`protocol/evidence.py`)."""
+LAST_SIGNED: Final = Kind.EVIDENCE
 MAX_BEHIND: Final = 8
 """Rounds by which a message may be late: its sender is then told what was decided."""
 MAX_AHEAD: Final = 64
@@ -157,6 +160,10 @@ class Checks:
             case Bodies():
                 for frame in body.envelopes:
                     self._inner(frame, horizon)
+            case Evidence():
+                for frame in body.statements:
+                    self._statement(frame, horizon)
+                self._session(envelope, horizon)
             case Batches():
                 for record in body.rounds:
                     if record.certificate.value != value_digest(self._domain, record.value):
@@ -206,6 +213,14 @@ class Checks:
         named = _named(envelope.body)
         if named is not None and named != envelope.sender:
             raise Rejection(RejectionReason.WRONG_SENDER)
+        self.signatures(envelope, horizon)
+
+    def _statement(self, frame: bytes, horizon: Horizon) -> None:
+        """A statement in evidence: signed by an operator, votes too; a few at most."""
+        envelope = decode(frame)
+        named = _named(envelope.body)
+        if Kind(envelope.kind) not in STATEMENTS or named not in {None, envelope.sender}:
+            raise Rejection(RejectionReason.MALFORMED, "not a statement that proves a fault")
         self.signatures(envelope, horizon)
 
     def _session(self, envelope: Envelope, horizon: Horizon) -> None:
@@ -268,6 +283,8 @@ def _named(body: Body) -> bytes | None:
             return body.gateway
         case SegmentResult():
             return body.prover
+        case Evidence():
+            return body.reporter
         case ProofRequest():
             return body.requester
         case _:

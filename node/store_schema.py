@@ -72,4 +72,12 @@ MIGRATIONS: Final = (
     CREATE INDEX receipts_by_round ON receipts(round);
     CREATE INDEX documents_by_bid ON documents(json_extract(document, '$.bid_id'));
     """,
+    """
+    CREATE TABLE evidence (
+        evidence_id BLOB PRIMARY KEY,
+        round INTEGER NOT NULL,
+        document TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX evidence_by_round ON evidence(round);
+    """,
 )

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from protocol.execution import Execution
     from protocol.inputs import TableOpened
     from protocol.job import Job
-    from protocol.messages import BuyBid, Certificate, DecidedRound, ProofRequest, SegmentResult
+    from protocol.messages import (
+        BuyBid,
+        Certificate,
+        DecidedRound,
+        Evidence,
+        ProofRequest,
+        SegmentResult,
+    )
     from protocol.replica_state import Ending, OpenedBid, Placed, SignedRequest
     from protocol.types import Hash
 
@@ -158,6 +165,21 @@ def bundle_of(
         },
         "certificate": certificate_json(certificate),
         "operator_table": table_json(table),
+    }
+
+
+def evidence_document(key: bytes, fault: str, envelope: Envelope, body: Evidence) -> Json:
+    """A proven fault: frames of the statements, and the reporter's signature over all of it."""
+    return {
+        "evidence_id": _hex(key),
+        "fault": fault,
+        "accused": _hex(body.accused),
+        "epoch": body.epoch,
+        "round": body.round,
+        "view": body.view,
+        "statements": [_hex(frame) for frame in body.statements],
+        "reporter": _hex(body.reporter),
+        "signature": _hex(envelope.signature),
     }
 
 

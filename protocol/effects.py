@@ -135,6 +135,15 @@ class KeepRound:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepEvidence:
+    """A fault of an operator is proven: keep what proves it, as JSON; it stays the same."""
+
+    key: Hash
+    round: int
+    document: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Something an operator wants to see: journal line, metric, event stream."""
 
@@ -158,5 +167,6 @@ Effect = (
     | Report
     | KeepProof
     | KeepRound
+    | KeepEvidence
     | Record
 )

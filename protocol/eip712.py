@@ -13,6 +13,7 @@ import msgspec
 from eth_hash.auto import keccak
 
 from protocol.batch import Batch
+from protocol.codec import decode
 from protocol.errors import LocalProtocolError
 from protocol.messages import (
     Accept,
@@ -28,6 +29,7 @@ from protocol.messages import (
     Certificate,
     Commit,
     Envelope,
+    Evidence,
     Fetch,
     FetchBatches,
     Kind,
@@ -61,6 +63,10 @@ TYPE_TABLE: Final[dict[str, str]] = {
     ),
     "BidReceipt": "uint64 epoch,uint64 round,address member,bytes32 bidId",
     "BidShares": ("uint64 epoch,uint64 round,address member,bytes32 value,bytes32[] shares"),
+    "Evidence": (
+        "uint8 fault,address accused,uint64 epoch,uint64 round,uint64 view,bytes32[] statements,"
+        "address reporter"
+    ),
     "BidList": "uint64 epoch,uint64 round,address member,bytes32[] bids,bytes32[] outcomes",
     "Value": (
         "uint64 epoch,uint64 round,bytes32 parent,bytes32[] lists,bytes32[] bids,"
@@ -139,14 +145,20 @@ def typed_digest(domain: Domain, name: str, values: tuple[FieldValue, ...]) -> H
 def digest(domain: Domain, body: Body | BuyBid | AskBid | Value) -> Hash:
     """Digest of a body that has one whatever its envelope says; it is the body's id too.
 
-    A Commit's is that of the Batch that its fields are.
+    A Commit's is that of the Batch that its fields are; Evidence's holds those of its statements.
 
     Raises:
         LocalProtocolError: a Vote (its kind decides, see `body_digest`) or an unsigned body.
+        Rejection: a statement in Evidence is no envelope.
     """
     match body:
         case Commit():
             return batch_digest(domain, batch_of(body))
+        case Evidence():
+            signed = tuple(signed_digest(domain, decode(frame)) for frame in body.statements)
+            place = (body.epoch, body.round, body.view)
+            told = (body.fault, body.accused, *place, signed, body.reporter)
+            return typed_digest(domain, "Evidence", told)
         case Proposal():
             value = value_digest(domain, body.value)
             fields: tuple[FieldValue, ...] = (

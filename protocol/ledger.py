@@ -256,7 +256,7 @@ def admissible(
     Its signature was checked at ingress; its bid is sealed. `program` is None if the program is not
     registered; `members` are the operators of the table.
     """
-    issued_off = abs(request.issued_at * 1_000 - now_ms)
+    age_ms = now_ms - request.issued_at * 1_000
     allowlist = request.allowlist
     if request_id in ledger.open or request_id in ledger.closed:
         return RejectionReason.ALREADY_KNOWN
@@ -275,7 +275,9 @@ def admissible(
         return RejectionReason.FEE_BELOW_BID_FEE
     if allowlist and not any(operator in members for operator in allowlist):
         return RejectionReason.ALLOWLIST_EMPTY
-    if issued_off > params.issued_at_bound_ms:
+    # An old one may have waited for a partition to heal; its deadline says how long it can.
+    oldest_ms = params.max_deadline_views * params.view_ms + params.issued_at_bound_ms
+    if not -params.issued_at_bound_ms <= age_ms <= oldest_ms:
         return RejectionReason.ISSUED_AT_OFF
     if escrow - reserved(ledger, request.requester) < wei_of(request.reserve):
         return RejectionReason.ESCROW_TOO_LOW

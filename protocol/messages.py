@@ -39,6 +39,7 @@ class Kind(IntEnum):
     CANCEL = 13
     BID_SHARES = 14
     BID_RECEIPT = 15
+    EVIDENCE = 16
     # unsigned replies of an authenticated peer: what they carry is checked by itself
     CERTIFICATE = 20
     FETCH = 21
@@ -277,6 +278,20 @@ class Cancel(Wire, frozen=True):
     request_id: bytes
 
 
+class Evidence(Wire, frozen=True):
+    """Statements that prove an operator's fault (`protocol/evidence.py`). EIP-712 `Evidence`."""
+
+    fault: int
+    accused: bytes
+    epoch: int
+    round: int
+    view: int
+    """0 where the fault has none."""
+    statements: tuple[bytes, ...]
+    """Frames of signed envelopes, the accused's first; signed as the digests that they sign."""
+    reporter: bytes
+
+
 class OutcomeBody(Wire, frozen=True):
     """An outcome (`protocol/outcomes.py`); what its kind has no use for is empty or 0. Unsigned."""
 
@@ -339,6 +354,7 @@ Body = (
     | SegmentResult
     | Unavailable
     | Cancel
+    | Evidence
     | OutcomeBody
     | Certificate
     | Fetch
@@ -363,6 +379,7 @@ BODY_TYPES: Final[dict[Kind, type[Wire]]] = {
     Kind.CANCEL: Cancel,
     Kind.BID_SHARES: BidShares,
     Kind.BID_RECEIPT: BidReceipt,
+    Kind.EVIDENCE: Evidence,
     Kind.CERTIFICATE: Certificate,
     Kind.FETCH: Fetch,
     Kind.BODIES: Bodies,

@@ -41,7 +41,8 @@ class ProtocolParams:
     settle_step_ms: int
     """Each further rank waits this much longer before it sends the settlement transaction."""
     issued_at_bound_ms: int
-    """issuedAt of a request may differ from an operator's clock by this much on admission."""
+    """issuedAt of a request may be ahead of an operator's clock by this much on admission, and
+    behind by as much more than a request can stay in the market."""
     min_deadline_views: int
     """A request must leave at least this many views to its deadline."""
     max_deadline_views: int

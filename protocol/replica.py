@@ -12,24 +12,18 @@ Publish effect; what it said comes back as Received like anybody else's word.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
-
-from eth_hash.auto import keccak
 
 from protocol import inputs as happened
 from protocol import round as agreement
+from protocol.accusations import Accusations
 from protocol.application import (
     ReplicaApplication,
-    bid_envelope,
     identity_of,
-    request_envelope,
 )
 from protocol.codec import decode, encode
-from protocol.dispatch import KNOWN_CLASSES
 from protocol.documents import round_document, table_json
 from protocol.effects import (
-    Broadcast,
     Effect,
     KeepRound,
     Publish,
@@ -38,16 +32,17 @@ from protocol.effects import (
     ServeBatches,
     WatchEscrow,
 )
-from protocol.eip712 import Domain, digest
+from protocol.eip712 import digest
 from protocol.errors import LocalProtocolError, Rejection, RejectionReason
 from protocol.jobs import Jobs
-from protocol.ledger import admissible, genesis, market_of, unserved, wei_of
+from protocol.ledger import genesis, unserved
 from protocol.messages import (
     Batches,
     BidList,
     BidReceipt,
     Bodies,
     Envelope,
+    Evidence,
     Fetch,
     FetchBatches,
     Kind,
@@ -56,17 +51,12 @@ from protocol.messages import (
     SealedBid,
     Vote,
 )
+from protocol.offers import Offers
+from protocol.pool import Pool
 from protocol.receipts import Receipts
 from protocol.replica_state import (
-    MAX_BIDS,
-    MAX_BIDS_PER_REQUEST,
     MAX_EARLY_SETTLEMENTS,
-    MAX_REQUESTS,
-    MAX_REQUESTS_PER_OWNER,
     ReplicaState,
-    SignedBid,
-    SignedReceipt,
-    SignedRequest,
     decode_replica,
     empty_state,
     encode_replica,
@@ -75,39 +65,20 @@ from protocol.rotation import OperatorTable, committee, gateway
 from protocol.rounds.context import Missing
 from protocol.rounds.phases import Phase
 from protocol.rounds.state import fresh, value_held
-from protocol.sealing import Offer, Terms, is_ask, seal
+from protocol.sealing import is_ask
 from protocol.settlements import Settlements
 from protocol.types import Address, Epoch, Hash, TimestampMs, Wei
 
 if TYPE_CHECKING:
-    from protocol.crypto import Aggregator, BidCipher
-    from protocol.ledger import Ledger
-    from protocol.params import ProtocolParams
     from protocol.rounds.context import RoundContext
     from protocol.rounds.state import RoundState
+    from protocol.setup import Setup
 
 MAX_WANTED: Final = 256
 """Ids in one Fetch."""
 MAX_REPLY: Final = 900 * 1_024
 """Bytes of bodies in one answer, below the frame limit of BODIES."""
-ENOUGH: Final = 1 << 128
-"""An escrow that no reservation exhausts."""
 _STATEMENTS: Final = frozenset({Kind.ACCEPT, Kind.RESULT, Kind.UNAVAILABLE, Kind.CANCEL})
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """Who this replica is and on which network."""
-
-    me: Address
-    domain: Domain
-    params: ProtocolParams
-    genesis_ms: int
-    secret: bytes
-    """32 bytes that only this node knows: all that is random in its asks follows from it."""
-    aggregator: Aggregator
-    cipher: BidCipher
-    """Opens what was sealed to this node's keys."""
 
 
 class Replica:
@@ -118,15 +89,14 @@ class Replica:
         self.state = empty_state() if state is None else state
         self._tables: dict[int, OperatorTable] = {}
         self._jobs = Jobs(setup.me, setup.domain, setup.params, setup.genesis_ms, self.state)
+        self._pool = Pool(setup.domain, setup.params, self.state, self._jobs)
+        self._offers = Offers(setup, self.state)
         self._settlements = Settlements(setup.me, setup.params, self.state)
         self._receipts = Receipts(setup.me, self.state)
+        self._accusations = Accusations(setup.me, setup.domain, self.state)
         self._app: ReplicaApplication | None = None
         self._effects: list[Effect] = []
         self._now_ms = 0
-        self._relayed_ms: dict[Hash, int] = {}
-        """When a request that no round has admitted was spread last."""
-        self._offered: set[tuple[int, Hash]] = set()
-        """Own asks of the open round that are published but did not come back yet."""
 
     @classmethod
     def restore(cls, setup: Setup, snapshot: bytes) -> Replica:
@@ -148,10 +118,10 @@ class Replica:
         """Do again what may not have been done before the crash; all of it is safe to do twice."""
         self._begin(now_ms)
         self._jobs.forget_done()
-        self._offered.clear()
+        self._offers.forget()
         for request_id, held in self.state.requests.items():
             self._emit(WatchEscrow(Address(held.body.requester)))
-            self._spread(request_id)
+            self._effects += self._pool.spread(request_id)
         if self.state.round is not None and self.state.round.phase is not Phase.DECIDED:
             self.state.round, effects = agreement.resume(
                 self.state.round, self._application(), self._context(), now_ms
@@ -164,7 +134,7 @@ class Replica:
         """When a Tick is due; None if only an input can change things."""
         state = self.state
         due = [self._jobs.next_deadline_ms(), self._settlements.next_deadline_ms()]
-        due += [at_ms + self.setup.params.relay_ms for at_ms in self._relayed_ms.values()]
+        due.append(self._pool.next_relay_ms())
         if state.round is not None:
             due.append(agreement.next_deadline_ms(state.round))
             again = state.decided_ms + self.setup.params.view_ms
@@ -182,13 +152,13 @@ class Replica:
         if self.state.ledger is None:
             return RejectionReason.TOO_EARLY
         self._begin(now_ms)
-        return self._refusal(body, Wei(escrow), self._application())
+        return self._pool.refusal(body, Wei(escrow), self._application(), now_ms)
 
     def bid_refusal(self, body: SealedBid) -> RejectionReason | None:
         """Why a sealed bid would not enter the pool now; changes nothing."""
-        if self.state.round is None or self.state.ledger is None:
+        if self.state.ledger is None:
             return RejectionReason.TOO_EARLY
-        return self._bid_refusal(body, self.state.ledger, self.state.round.round)
+        return self._pool.bid_refusal(body, self._application())
 
     # ------------------------------------------------------------------ inputs
 
@@ -204,7 +174,8 @@ class Replica:
             case happened.ClockJudged():
                 state.clock_ok = event.within_bounds
             case happened.EscrowBalance():
-                self._refresh_escrow(Address(event.requester), event.amount)
+                requester = Address(event.requester)
+                self._effects += self._pool.escrow(requester, event.amount, self._now_ms)
             case happened.BatchSettled():
                 self._settled(event)
             case happened.SettleFailed():
@@ -233,17 +204,6 @@ class Replica:
             )
             self._stand_by(effects)
 
-    def _refresh_escrow(self, requester: Address, amount: int) -> None:
-        """Note an escrow, and forget requests that it could never back: they fill the pool."""
-        state = self.state
-        state.escrow[requester] = amount
-        state.unrefreshed.pop(requester, None)
-        for request_id, held in list(state.requests.items()):
-            if held.body.requester == requester and wei_of(held.body.reserve) > amount:
-                self._jobs.drop(request_id)
-                reason = RejectionReason.ESCROW_TOO_LOW.code
-                self._record("request_refused", request=request_id.hex(), reason=reason)
-
     def _settled(self, event: happened.BatchSettled) -> None:
         if self.state.ledger is not None and event.sequence <= self.state.ledger.sequence:
             self._final(event)
@@ -260,12 +220,9 @@ class Replica:
         body = envelope.body
         self._keep_asked(envelope)
         match body:
-            case ProofRequest():
-                self._hear_request(envelope, body)
-            case SealedBid():
-                self._hear_bid(envelope, body, peer)
-            case BidReceipt():
-                self._hear_receipt(envelope, body)
+            case ProofRequest() | SealedBid() | BidReceipt() | Evidence():
+                if self.state.ledger is not None:
+                    self._hear_pooled(envelope, peer)
             case OutcomeBody():
                 pass  # anyone can make up outcomes: only what was asked for is kept
             case Fetch():
@@ -286,96 +243,23 @@ class Replica:
             case _:
                 self._agree(envelope)
 
-    def _hear_request(self, envelope: Envelope, body: ProofRequest) -> None:
-        state = self.state
-        request_id = Hash(identity_of(self.setup.domain, envelope) or b"")
-        if state.ledger is None or request_id in state.jobs:
-            return
-        owner = Address(body.requester)
-        # The escrow is asked for now and judged whenever a list is signed.
-        reason = self._refusal(body, Wei(ENOUGH), self._application())
-        mine = sum(held.body.requester == owner for held in state.requests.values())
-        if reason is None and (
-            len(state.requests) >= MAX_REQUESTS or mine >= MAX_REQUESTS_PER_OWNER
-        ):
-            reason = RejectionReason.QUEUE_FULL
-        if reason is not None:
-            self._record("request_refused", request=request_id.hex(), reason=reason.code)
-            return
-        held = SignedRequest(body, envelope.signature)
-        state.requests[request_id] = held
-        self._jobs.open(request_id, held, self._now_ms)
-        self._emit(WatchEscrow(owner))
-
-    def _refusal(
-        self, body: ProofRequest, escrow: Wei, app: ReplicaApplication
-    ) -> RejectionReason | None:
-        return admissible(
-            app.ledger,
-            digest(self.setup.domain, body),
-            body,
-            self.state.programs.get(Hash(body.program_id)),
-            escrow,
-            app.view,
-            TimestampMs(self._now_ms),
-            [row.operator for row in app.table.operators],
-            self.setup.params,
-        )
-
-    def _hear_bid(self, envelope: Envelope, body: SealedBid, peer: bytes) -> None:
-        state = self.state
-        bid_id = Hash(identity_of(self.setup.domain, envelope) or b"")
-        if state.round is None or state.ledger is None:
-            return
-        if bid_id not in state.bids:
-            reason = self._bid_refusal(body, state.ledger, state.round.round)
-            if reason is not None:
-                self._record("bid_refused", bid=bid_id.hex(), reason=reason.code)
-                return
-            state.bids[bid_id] = SignedBid(body, envelope.signature)
-        if peer:
-            self._receipts.brought(bid_id, Address(peer))
-
-    def _hear_receipt(self, envelope: Envelope, body: BidReceipt) -> None:
-        """Keep what a member promised of a bid in the pool."""
-        bid_id = Hash(body.bid_id)
-        if bid_id in self.state.bids and body.member in self._context().members:
-            held = self.state.receipts.setdefault(bid_id, {})
-            held.setdefault(Address(body.member), SignedReceipt(body, envelope.signature))
-
-    def _bid_refusal(
-        self, body: SealedBid, ledger: Ledger, open_round: int
-    ) -> RejectionReason | None:
-        """Why a sealed bid may not enter this node's pool.
-
-        Whether its dealing is good is judged when a list is signed: not every node has a share.
-        """
-        bids = [held.body for held in self.state.bids.values()]
-        if body.round > open_round + 1 or body.epoch > ledger.next_epoch + 1:
-            return RejectionReason.TOO_EARLY
-        if not is_ask(body):
-            if body.epoch < ledger.next_epoch:
-                return RejectionReason.STALE
-            request_id = Hash(body.request_id)
-            if request_id in ledger.open or request_id in ledger.closed:
-                return RejectionReason.ALREADY_KNOWN
-            same = [other for other in bids if other.request_id == request_id]
-            mine = [other for other in bids if other.bidder == body.bidder and not is_ask(other)]
-            most = MAX_BIDS_PER_REQUEST * MAX_REQUESTS_PER_OWNER
-            if len(same) >= MAX_BIDS_PER_REQUEST:
-                return RejectionReason.SECOND_BID
-            full = len(bids) >= MAX_BIDS or len(mine) >= most
-            return RejectionReason.QUEUE_FULL if full else None
-        if body.round < open_round:
-            return RejectionReason.STALE
-        if not self._is_operator(body.bidder):
-            return RejectionReason.NOT_A_MEMBER
-        if body.class_id not in KNOWN_CLASSES:
-            return RejectionReason.UNKNOWN_CLASS
-        slot = (body.round, body.class_id, body.bidder)
-        if any((other.round, other.class_id, other.bidder) == slot for other in bids):
-            return RejectionReason.SECOND_BID
-        return None
+    def _hear_pooled(self, envelope: Envelope, peer: bytes) -> None:
+        """What may come at any time, and what no round has to decide about."""
+        app = self._application()
+        match envelope.body:
+            case ProofRequest() as body:
+                self._effects += self._pool.hear_request(envelope, body, app, self._now_ms)
+            case SealedBid() as body:
+                self._effects += self._pool.hear_bid(envelope, body, app, self._now_ms)
+                if peer:
+                    self._receipts.brought(digest(self.setup.domain, body), Address(peer))
+            case BidReceipt() as body:
+                receipt = self._pool.hear_receipt(envelope, body, app.members)
+                if receipt is not None:
+                    self._accusations.heard_receipt(receipt)
+            case Evidence() as body if body.epoch in self.state.tables:
+                ctx = self._context_of(body.epoch)
+                self._effects += self._accusations.hear(envelope, body, ctx, self._now_ms)
 
     def _keep_asked(self, envelope: Envelope) -> None:
         """Keep what this node asked for, though its pools would refuse it: a Value names it."""
@@ -500,19 +384,12 @@ class Replica:
         for skip in execution.skipped:
             self._record("bid_refused", bid=skip.identity.hex(), reason=skip.reason.code)
         self._settlements.certified(record, execution, app.table, self._now_ms)
-        over = set(execution.ledger.open) | set(execution.ledger.closed)
-        state.requests = {key: held for key, held in state.requests.items() if key not in over}
-        decided_bids = set(record.value.bids)
-        state.bids = {
-            bid: held
-            for bid, held in state.bids.items()
-            if bid not in decided_bids and self._goes_on(held.body, execution.ledger)
-        }
+        self._pool.decided(record.value.bids, execution.ledger)
         state.promised = {
             bid: place
             for bid, place in state.promised.items()
             if place > record.value.round
-            and bid not in decided_bids
+            and bid not in record.value.bids
             and record.value.next_epoch == app.table.epoch
         }
         if not any(number > record.value.round for number in decided.catch_up):
@@ -526,18 +403,14 @@ class Replica:
         self._app = None
         return True
 
-    def _goes_on(self, bid: SealedBid, ledger: Ledger) -> bool:
-        """Whether a bid that was not decided can be so in a later round."""
-        if is_ask(bid):
-            return bid.round > ledger.round
-        over = bid.request_id in ledger.open or bid.request_id in ledger.closed
-        return bid.epoch >= ledger.next_epoch and not over
-
     def _context(self) -> RoundContext:
         if self.state.round is None:
             raise LocalProtocolError("no round before the first operator table")
-        setup = self.setup
         epoch = self.state.ledger.next_epoch if self.state.ledger else self.state.round.epoch
+        return self._context_of(epoch)
+
+    def _context_of(self, epoch: int) -> RoundContext:
+        setup = self.setup
         return agreement.context(
             setup.me,
             self._table(epoch),
@@ -585,76 +458,28 @@ class Replica:
         if ledger is None:
             return
         self._effects += self._jobs.advance(self._now_ms)
-        self._relay()
+        self._effects += self._pool.relay(self._now_ms)
         self._agree(None)
         if self.state.ledger is not ledger:
             self._effects += self._jobs.advance(self._now_ms)
         self._effects += self._settlements.advance(self._now_ms)
-        self._offer()
-        self._answer()
+        self._bid()
 
-    def _relay(self) -> None:
-        """Spread again what f + 1 members have to know before a round can open for it."""
-        pool = self.state.requests
-        self._relayed_ms = {
-            request: self._relayed_ms.get(request, self._now_ms) for request in pool
-        }
-        for request_id, at_ms in self._relayed_ms.items():
-            if self._now_ms >= at_ms + self.setup.params.relay_ms:
-                self._relayed_ms[request_id] = self._now_ms
-                self._spread(request_id)
-
-    def _spread(self, request_id: Hash) -> None:
-        """A request and what was bid for it."""
-        self._emit(Broadcast(request_envelope(self.state.requests[request_id]), reliable=True))
-        for held in self.state.bids.values():
-            if held.body.request_id == request_id:
-                self._emit(Broadcast(bid_envelope(held), reliable=True))
-
-    def _offer(self) -> None:
-        """Ask for the open round, once, when it begins: a request then finds the asks there."""
+    def _bid(self) -> None:
+        """Ask for the open round, give receipts for what its list will carry, report faults."""
         state = self.state
-        if state.round is None or state.ledger is None or not self._is_operator(self.setup.me):
+        if state.round is None or state.ledger is None:
             return
-        place = state.round.round
-        asked = {
-            held.body.class_id
-            for held in state.bids.values()
-            if held.body.round == place and held.body.bidder == self.setup.me
-        }
-        for class_id, policy in sorted(state.policies.items()):
-            if policy.slots < 1 or class_id in asked or (place, class_id) in self._offered:
-                continue
-            announced = market_of(state.ledger, class_id, self.setup.params).announced
-            slots = announced.get(self.setup.me, policy.slots)
-            body = self._sealed_ask(state.round.epoch, place, class_id, slots, Wei(policy.price))
-            self._offered = {(place, class_id), *(at for at in self._offered if at[0] == place)}
-            slot = bytes([Kind.SEALED_BID]) + place.to_bytes(8, "big") + class_id
-            self._emit(Publish(Kind.SEALED_BID, body, slot, True))
-
-    def _answer(self) -> None:
-        """Give receipts for bids that this member's next list will carry."""
-        if self.state.round is not None and self.state.round.phase is not Phase.DECIDED:
-            ctx = self._context()
+        ctx = self._context()
+        if ctx.table.position_of(self.setup.me) is not None:
+            self._effects += self._offers.due(state.round.round, state.ledger, ctx.table)
+        self._effects += self._accusations.found(ctx)
+        if state.round.phase is not Phase.DECIDED:
             self._effects += self._receipts.answers(
                 self._application(),
-                closed=agreement.list_is_closed(self.state.round, ctx),
+                closed=agreement.list_is_closed(state.round, ctx),
                 most=ctx.list_cap,
             )
-
-    def _sealed_ask(
-        self, epoch: int, number: int, class_id: Hash, slots: int, price: Wei
-    ) -> SealedBid:
-        setup, table = self.setup, self._table(epoch)
-        members = committee(table, setup.params)
-        keys = {row.operator: row.sealing_key for row in table.operators}
-        terms = Terms(epoch, number, class_id, setup.me)
-        offer = Offer(price, slots)
-        # All that is sealed, and to whom, is in the seed: no key is used for two texts.
-        text = f"{epoch} {number} {class_id.hex()} {slots} {price} {table.seed.hex()}"
-        seed = keccak(setup.secret + b"ask" + text.encode())
-        dealt_to = [keys[member] for member in members]
-        return seal(setup.domain, terms, offer, dealt_to, seed, setup.cipher)
 
     def _waiting(self) -> bool:
         """Whether a request is left in a market in which somebody asks."""

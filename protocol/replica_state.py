@@ -119,6 +119,8 @@ class ReplicaState(msgspec.Struct):
     """Bid -> the round whose list carries it, as this node's receipt says."""
     receipts: dict[Hash, dict[Address, SignedReceipt]]
     """Bid in the pool -> member -> its receipt."""
+    evidence: dict[Hash, int]
+    """Faults that are proven, the latest, with the round of each."""
     archive: dict[Hash, bytes]
     """Frames by id that the open round rests on, or that came with decided rounds not adopted yet:
     kept whatever becomes of the pools and jobs meanwhile."""
@@ -157,6 +159,7 @@ def empty_state() -> ReplicaState:
         bids={},
         promised={},
         receipts={},
+        evidence={},
         archive={},
         jobs={},
         owners={},

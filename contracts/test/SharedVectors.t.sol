@@ -38,19 +38,32 @@ contract SharedVectorsTest is MarketFixture {
         );
     }
 
+    function test_EvidenceDigest() public view {
+        bytes32[] memory statements = vm.parseJsonBytes32Array(typed, ".statementDigests");
+        uint64 epoch = uint64(vm.parseJsonUint(typed, ".epoch"));
+        uint64 round = uint64(vm.parseJsonUint(typed, ".round"));
+        uint64 view_ = uint64(vm.parseJsonUint(typed, ".view"));
+        bytes32 value = vm.parseJsonBytes32(typed, ".valueDigest");
+        same(
+            ProvernetTypes.lockDigest(vectorRegistry, epoch, round, view_, value),
+            _vector("Lock", ProvernetTypes.LOCK_TYPEHASH),
+            "lock"
+        );
+        bytes32 digest = ProvernetTypes.evidenceDigest(
+            vectorRegistry,
+            uint8(vm.parseJsonUint(typed, ".fault")),
+            vm.parseJsonAddress(typed, ".operator"),
+            epoch,
+            round,
+            view_,
+            statements,
+            vm.parseJsonAddress(typed, ".reporter")
+        );
+        same(digest, _vector("Evidence", ProvernetTypes.EVIDENCE_TYPEHASH), "digest");
+        same(statements.length, 2, "statements read");
+    }
+
     function test_KeyRegistrationDigest() public view {
-        bytes32 expected;
-        string[] memory names = vm.parseJsonStringArray(typed, ".names");
-        for (uint256 i; i < names.length; ++i) {
-            if (keccak256(bytes(names[i])) == keccak256("KeyRegistration")) {
-                expected = vm.parseJsonBytes32Array(typed, ".digests")[i];
-                same(
-                    vm.parseJsonBytes32Array(typed, ".typeHashes")[i],
-                    ProvernetTypes.KEY_REGISTRATION_TYPEHASH,
-                    "type hash"
-                );
-            }
-        }
         bytes32 digest = ProvernetTypes.keyRegistrationDigest(
             vectorRegistry,
             vm.parseJsonAddress(typed, ".operator"),
@@ -59,7 +72,7 @@ contract SharedVectorsTest is MarketFixture {
             vm.parseJsonBytes32(typed, ".sealingKey"),
             keccak256(vm.parseJsonBytes(typed, ".peerId"))
         );
-        same(digest, expected, "digest");
+        same(digest, _vector("KeyRegistration", ProvernetTypes.KEY_REGISTRATION_TYPEHASH), "digest");
     }
 
     function test_BatchDigests() public view {
@@ -191,6 +204,17 @@ contract SharedVectorsTest is MarketFixture {
             join(operators[i], vectorRegistry, abi.encode(keys));
         }
         openNextEpoch();
+    }
+
+    /// @dev The digest of one type's example; its type hash has to be this one.
+    function _vector(string memory name, bytes32 typeHash) private view returns (bytes32 digest) {
+        string[] memory names = vm.parseJsonStringArray(typed, ".names");
+        for (uint256 i; i < names.length; ++i) {
+            if (keccak256(bytes(names[i])) == keccak256(bytes(name))) {
+                same(vm.parseJsonBytes32Array(typed, ".typeHashes")[i], typeHash, "type hash");
+                digest = vm.parseJsonBytes32Array(typed, ".digests")[i];
+            }
+        }
     }
 
     function _header(uint256 i) private view returns (Batch memory) {

@@ -58,6 +58,7 @@ def build_api(node: NodePort) -> Starlette:
             Route("/v1/markets/{id}", api.market),
             Route("/v1/operators/{id}", api.standing),
             Route("/v1/receipts/{id}", api.receipts),
+            Route("/v1/evidence", api.evidence),
         ],
         exception_handlers={Rejection: _refused},
     )
@@ -143,6 +144,11 @@ class _Api:
         before, limit = _page(request)
         rows = await self._node.receipts(bidder, before, limit)
         return JSONResponse({"receipts": rows, "next": _next(rows, limit)})
+
+    async def evidence(self, request: Request) -> Response:
+        before, limit = _page(request)
+        rows = await self._node.evidence(before, limit)
+        return JSONResponse({"evidence": rows, "next": _next(rows, limit)})
 
 
 def _found(document: dict[str, object] | None, what: str = "request") -> Response:

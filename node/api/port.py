@@ -81,6 +81,10 @@ class NodePort(Protocol):
         """The operator table of an epoch that decided a round."""
         ...
 
+    async def evidence(self, before: int, limit: int) -> list[Json]:
+        """Proven faults of operators in rounds below one, newest first."""
+        ...
+
     def market(self, class_id: bytes) -> Json | None:
         """A class's market as it is now; None for a class that nobody can trade."""
         ...

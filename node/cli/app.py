@@ -6,7 +6,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from node.cli import auction, explain, jobs, keys, market, quote, start, status, submit, verify
+from node.cli import (
+    auction,
+    evidence,
+    explain,
+    jobs,
+    keys,
+    market,
+    quote,
+    start,
+    status,
+    submit,
+    verify,
+)
 from node.cli.output import complain
 from node.errors import ExitCode, NodeError
 
@@ -22,6 +34,7 @@ program = typer.Typer(
 )
 program.add_typer(keys.keys, name="keys")
 program.add_typer(auction.auction, name="auction")
+program.add_typer(evidence.evidence, name="evidence")
 program.command("start")(start.start)
 program.command("status")(status.status)
 program.command("submit")(submit.submit)

@@ -29,7 +29,7 @@ def hear_list(turn: Turn, envelope: Envelope, body: BidList) -> None:
     first = state.first_lists.setdefault(body.member, list_id)
     if first != list_id:
         known = state.conflicts.get(body.member)
-        turn.conflict(slot_of(Kind.BID_LIST, body), list_envelope(state.lists[first]), envelope)
+        turn.conflict(list_envelope(state.lists[first]), envelope)
         if known is not None and list_id not in state.asked:
             return
     state.asked.pop(list_id, None)

@@ -17,7 +17,13 @@ from protocol.rotation import view_at, view_start_ms
 from protocol.rounds.phases import ATTEMPT, Move, Phase
 from protocol.rounds.state import pack, unpack
 from protocol.rounds.turn import Turn, keep, slot_of
-from protocol.rounds.votes import hear_batch_certificate, learn_lock, learn_prepare, of_this_round
+from protocol.rounds.votes import (
+    hear_batch_certificate,
+    hear_timeout_of_voter,
+    learn_lock,
+    learn_prepare,
+    of_this_round,
+)
 from protocol.types import ZERO_HASH, Address
 
 MAX_EARLY_ROUNDS = 2
@@ -125,7 +131,8 @@ def hear_timeout(turn: Turn, envelope: Envelope, body: Timeout) -> None:
     first = unpack(heard.setdefault(envelope.sender, pack(envelope)))
     # The certificate is not under the signature: two of them in one Timeout are no fault.
     if signed_digest(turn.ctx.domain, first) != signed_digest(turn.ctx.domain, envelope):
-        turn.conflict(slot_of(Kind.TIMEOUT, body), first, envelope)
+        turn.conflict(first, envelope)
+    hear_timeout_of_voter(turn, first, body.view)
     if state.lock is not None and _may_answer(turn, envelope.sender):
         turn.send(envelope.sender, Envelope(Kind.CERTIFICATE, turn.ctx.me, state.lock, b""))
 

@@ -8,7 +8,7 @@ from protocol.messages import Envelope, Kind, Proposal, Value, Vote
 from protocol.rounds.context import Missing
 from protocol.rounds.lists import freeze_due_ms, list_signed, sets_of
 from protocol.rounds.phases import Move, Phase
-from protocol.rounds.state import SignedProposal, proposal_envelope
+from protocol.rounds.state import SignedProposal, list_envelope, proposal_envelope
 from protocol.rounds.turn import Turn, slot_of
 from protocol.rounds.votes import learn_prepare, learned_view, of_this_round
 
@@ -36,7 +36,7 @@ def hear_proposal(turn: Turn, envelope: Envelope, body: Proposal) -> None:
         return
     known = state.proposed.get(body.view)
     if known is not None and known.value != digest:
-        turn.conflict(slot_of(Kind.PROPOSAL, body), proposal_envelope(known), envelope)
+        turn.conflict(proposal_envelope(known), envelope)
         return
     if known is not None and learned_view(body.prepare) <= learned_view(known.body.prepare):
         return
@@ -130,7 +130,10 @@ def _against_lists(turn: Turn, value: Value) -> RejectionReason | None:
     members = {body.member for body in lists}
     if len(members) != len(lists) or len(members) < ctx.enough_lists:
         return RejectionReason.TOO_FEW_LISTS
-    if sets_of(lists, ctx.enough_lists) != (value.bids, value.outcomes) or value.evidence:
+    if sets_of(lists, ctx.enough_lists) != (value.bids, value.outcomes):
+        _accuse_gateway(turn, value)
+        return RejectionReason.WRONG_BID_SET
+    if value.evidence:
         return RejectionReason.WRONG_BID_SET
     if len(members) < len(ctx.members):
         # Who is left out may still be heard of in time: judged at the list deadline.
@@ -139,6 +142,13 @@ def _against_lists(turn: Turn, value: Value) -> RejectionReason | None:
         if not members.issuperset(state.frozen):
             return RejectionReason.LIST_LEFT_OUT
     return None
+
+
+def _accuse_gateway(turn: Turn, value: Value) -> None:
+    """The proposal of this view with the lists that it embeds proves that its sets are wrong."""
+    heard = turn.state.proposed[turn.state.view]
+    lists = [list_envelope(turn.state.lists[list_id]) for list_id in value.lists]
+    turn.conflict(proposal_envelope(heard), *lists)
 
 
 def _fresh_value(turn: Turn) -> Value | None:

@@ -70,11 +70,9 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Conflict(msgspec.Struct, frozen=True):
-    """Two different statements of one signer for one slot: evidence."""
+    """Statements that prove a fault of the first one's sender (`protocol/evidence.py`)."""
 
-    slot: bytes
-    first: Statement
-    second: Statement
+    statements: tuple[Statement, ...]
 
 
 class RoundState(msgspec.Struct):
@@ -138,7 +136,7 @@ class RoundState(msgspec.Struct):
     """Peers that work on a later round; the first is asked for what was decided."""
     ahead_ms: int
     conflicts: dict[bytes, Conflict]
-    """One pair per signer."""
+    """One fault per operator."""
 
     pause_ms: int
     """From the last repetition of own statements, or the last own move, to the next repetition."""

@@ -129,12 +129,12 @@ class Turn:
         if operator != self.ctx.me:
             self.effects.append(SendTo(Address(operator), envelope))
 
-    def conflict(self, slot: bytes, first: Envelope, second: Envelope) -> None:
-        """Keep two different statements for one slot; the first one counts."""
-        if second.sender not in self.state.conflicts:
-            pair = Conflict(slot, pack(first), pack(second))
-            self.state.conflicts[second.sender] = pair
-            self.record("equivocation", kind=second.kind, operator=second.sender.hex())
+    def conflict(self, *statements: Envelope) -> None:
+        """Keep what proves a fault of the first statement's sender, its first one in this round."""
+        first = statements[0]
+        if first.sender not in self.state.conflicts:
+            self.state.conflicts[first.sender] = Conflict(tuple(map(pack, statements)))
+            self.record("conflict", kind=first.kind, operator=first.sender.hex())
 
     def _source(self, first: bytes, times: int) -> bytes:
         rows = self.ctx.table.operators

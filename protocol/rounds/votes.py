@@ -12,13 +12,20 @@ from protocol.messages import (
     DecidedRound,
     Envelope,
     Kind,
+    Timeout,
     Value,
     Vote,
 )
 from protocol.rounds.context import Missing
 from protocol.rounds.opening import revealed
 from protocol.rounds.phases import ATTEMPT, UNDECIDED, Move, Phase
-from protocol.rounds.state import Ballot, SignedCommit, value_held
+from protocol.rounds.state import (
+    Ballot,
+    SignedCommit,
+    proposal_envelope,
+    unpack,
+    value_held,
+)
 from protocol.rounds.turn import Turn, slot_of
 
 
@@ -37,9 +44,13 @@ def hear_vote(turn: Turn, envelope: Envelope, kind: Kind, body: Vote) -> None:
         if first.value != body.value:
             earlier = Vote(body.epoch, body.round, body.view, first.value)
             kept = Envelope(kind, envelope.sender, earlier, first.signature)
-            turn.conflict(slot_of(kind, body), kept, envelope)
+            turn.conflict(kept, envelope)
         return
     tally[envelope.sender] = Ballot(body.value, envelope.signature)
+    if kind is Kind.LOCK:
+        told = state.timeouts.get(body.view, {}).get(envelope.sender)
+        if told is not None:
+            _lock_and_timeout(turn, unpack(told), envelope)
     signers = {who: held.signature for who, held in tally.items() if held.value == body.value}
     if not _quorum(turn, signers):
         return
@@ -48,6 +59,22 @@ def hear_vote(turn: Turn, envelope: Envelope, kind: Kind, body: Vote) -> None:
         learn_prepare(turn, _assemble(turn, kind, body.view, body.value, signed, signers))
     elif kind is Kind.LOCK and state.lock is None:
         learn_lock(turn, _assemble(turn, kind, body.view, body.value, signed, signers))
+
+
+def _lock_and_timeout(turn: Turn, timeout: Envelope, lock: Envelope) -> None:
+    """A LOCK rests on a PrepareCert of its view: a Timeout that knows of none came before it."""
+    held, vote = timeout.body, lock.body
+    if isinstance(held, Timeout) and isinstance(vote, Vote) and held.prepare_view < vote.view:
+        turn.conflict(timeout, lock)
+
+
+def hear_timeout_of_voter(turn: Turn, envelope: Envelope, view: int) -> None:
+    """A Timeout of who signed LOCK in the same view must know that view's PrepareCert."""
+    ballot = turn.state.locks.get(view, {}).get(envelope.sender)
+    if ballot is not None:
+        vote = Vote(turn.state.epoch, turn.state.round, view, ballot.value)
+        lock = Envelope(Kind.LOCK, envelope.sender, vote, ballot.signature)
+        _lock_and_timeout(turn, envelope, lock)
 
 
 def learned_view(certificate: Certificate | None) -> int:
@@ -118,6 +145,17 @@ def sign_commit(turn: Turn) -> None:
     )
     turn.say(Kind.COMMIT, commit, slot_of(Kind.COMMIT, commit))
     turn.move(Move.COMMIT_SIGNED)
+    for sender in state.commits:
+        _compare(turn, sender, commit)
+
+
+def _compare(turn: Turn, sender: bytes, own: Commit) -> None:
+    """A COMMIT to another batch of the Value that this node executed is evidence."""
+    state = turn.state
+    theirs, proposal = state.commits[sender], state.values.get(own.value)
+    if theirs.body.value == own.value and theirs.body != own and proposal is not None:
+        kept = Envelope(Kind.COMMIT, sender, theirs.body, theirs.signature)
+        turn.conflict(kept, proposal_envelope(proposal))
 
 
 def hear_commit(turn: Turn, envelope: Envelope, body: Commit) -> None:
@@ -127,9 +165,13 @@ def hear_commit(turn: Turn, envelope: Envelope, body: Commit) -> None:
     turn.heard_own(slot_of(Kind.COMMIT, body), envelope)
     batch = digest(turn.ctx.domain, body)
     first = state.commits.setdefault(envelope.sender, SignedCommit(body, envelope.signature, batch))
+    said = state.said.get(slot_of(Kind.COMMIT, body))
+    own = None if said is None else unpack(said).body
+    if isinstance(own, Commit):
+        _compare(turn, envelope.sender, own)
     if first.batch != batch:
         kept = Envelope(Kind.COMMIT, envelope.sender, first.body, first.signature)
-        turn.conflict(slot_of(Kind.COMMIT, body), kept, envelope)
+        turn.conflict(kept, envelope)
 
 
 def count_commits(turn: Turn) -> None:

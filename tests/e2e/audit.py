@@ -45,7 +45,7 @@ ROUND_KINDS: Final = frozenset(
         Kind.TIMEOUT,
     }
 )
-BAD_EVENTS: Final = frozenset({"equivocation", "settled_another_root"})
+BAD_EVENTS: Final = frozenset({"conflict", "fault_proven", "settled_another_root"})
 _TIME_SIZE: Final = 8
 
 

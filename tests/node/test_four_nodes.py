@@ -31,8 +31,9 @@ from protocol.inputs import (
 )
 from protocol.messages import Batches, Envelope, Kind, ProofRequest
 from protocol.params import DEVNET
-from protocol.replica import Replica, Setup
+from protocol.replica import Replica
 from protocol.rotation import OperatorTable
+from protocol.setup import Setup
 from tests.node.operators import (
     BLS_KEYS,
     CRYPTO,

@@ -55,7 +55,7 @@ def request_body(name="request", *, slots=5, fee=10 * PRICE, **fields):
         "input_hashes": tuple(word(f"{name} input {place}") for place in range(slots)),
         "copies": 1,
         "reserve": amount(fee),
-        "issued_at": 1_000,
+        "issued_at": 1_000_000,
         "deadline_view": 100,
         "allowlist": (),
         "salt": word(name),

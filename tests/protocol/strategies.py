@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from protocol import messages as m
 from protocol.bounds import SIGNATURE_SIZES
+from protocol.codec import encode
 from protocol.messages import Kind
 from protocol.types import ZERO_HASH
 
@@ -113,11 +114,24 @@ def decided_rounds(draw):
     return m.DecidedRound(value, held, frames, draw(listed(bid_shares, most=2)))
 
 
+VOTE = encode(m.Envelope(int(Kind.LOCK), bytes(20), m.Vote(1, 2, 3, bytes(32)), bytes(96)))
+"""A statement inside evidence."""
+
 BODIES = {
     Kind.REQUEST: requests,
     Kind.SEALED_BID: sealed_bids(),
     Kind.BID_SHARES: bid_shares,
     Kind.BID_RECEIPT: st.builds(m.BidReceipt, u64, u64, addresses, hashes),
+    Kind.EVIDENCE: st.builds(
+        m.Evidence,
+        u8,
+        addresses,
+        u64,
+        u64,
+        u64,
+        st.just((VOTE, VOTE)),
+        addresses,
+    ),
     Kind.BID_LIST: st.builds(m.BidList, u64, u64, addresses, ordered(hashes), ordered(hashes)),
     Kind.PROPOSAL: st.builds(
         m.Proposal, u64, u64, u64, addresses, values, st.none() | certificates(Kind.PREPARE)

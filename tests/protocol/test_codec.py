@@ -161,6 +161,7 @@ def corpus():
         ),
         Kind.BID_SHARES: shares,
         Kind.BID_RECEIPT: s.m.BidReceipt(1, 2, account, word),
+        Kind.EVIDENCE: s.m.Evidence(1, account, 1, 2, 3, (b"\x01", b"\x02"), account),
         Kind.BID_LIST: s.m.BidList(1, 2, account, (word,), (word,)),
         Kind.PROPOSAL: s.m.Proposal(1, 2, 3, account, value, prepare),
         Kind.PREPARE: s.m.Vote(1, 2, 3, word),

@@ -37,7 +37,8 @@ from tests.protocol.certified import (
 )
 from tests.vectors.encoding import address, word
 
-NOW = 1_000_000
+NOW = 1_000_000_000
+OLDEST = DEVNET.max_deadline_views * DEVNET.view_ms // 1_000 + 60
 VIEW = 50
 RICH = 10**30
 
@@ -66,8 +67,8 @@ def test_a_good_request_is_admissible():
         ({"reserve": amount(1 << 96)}, Why.AMOUNT_OUT_OF_RANGE),
         ({"reserve": amount(0)}, Why.AMOUNT_OUT_OF_RANGE),
         ({"allowlist": (address("stranger"),)}, Why.ALLOWLIST_EMPTY),
-        ({"issued_at": 1_061}, Why.ISSUED_AT_OFF),
-        ({"issued_at": 939}, Why.ISSUED_AT_OFF),
+        ({"issued_at": NOW // 1_000 + 61}, Why.ISSUED_AT_OFF),
+        ({"issued_at": NOW // 1_000 - OLDEST - 1}, Why.ISSUED_AT_OFF),
         ({"deadline_view": VIEW - 1}, Why.DEADLINE_PAST),
         ({"deadline_view": VIEW + 2}, Why.DEADLINE_TOO_NEAR),
         ({"deadline_view": VIEW + 3_601}, Why.DEADLINE_TOO_FAR),
@@ -83,8 +84,8 @@ def test_what_is_not_admissible(fields, reason):
         {"slots": 2},
         {"slots": 17},
         {"reserve": amount(5 * BID_FEE + 1)},
-        {"issued_at": 1_060},
-        {"issued_at": 940},
+        {"issued_at": NOW // 1_000 + 60},
+        {"issued_at": NOW // 1_000 - OLDEST},
         {"deadline_view": VIEW + 3},
         {"deadline_view": VIEW + 3_600},
         {"allowlist": (OPERATORS[0], address("stranger"))},

@@ -32,8 +32,10 @@ from protocol.messages import (
     Status,
 )
 from protocol.params import DEVNET
-from protocol.replica import Replica, Setup
+from protocol.pool import goes_on
+from protocol.replica import Replica
 from protocol.sealing import Offer, Terms, is_ask, seal
+from protocol.setup import Setup
 from protocol.types import ZERO_HASH, Address, Epoch
 from tests.sim.crypto import HashCipher, HashCrypto, address_of, sealing_key_of
 from tests.sim.run import DOMAIN, make_table
@@ -273,8 +275,8 @@ def test_a_bid_lapses_with_its_epoch() -> None:
     ledger = node.replica.state.ledger
     assert ledger is not None
     (bid,) = [held.body for held in node.replica.state.bids.values() if not is_ask(held.body)]
-    assert node.replica._goes_on(bid, ledger)
-    assert not node.replica._goes_on(bid, replace(ledger, next_epoch=Epoch(2)))
+    assert goes_on(bid, ledger)
+    assert not goes_on(bid, replace(ledger, next_epoch=Epoch(2)))
 
 
 def refusals(effects: list[Effect]) -> list[str]:

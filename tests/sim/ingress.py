@@ -10,6 +10,7 @@ from protocol.messages import (
     Bodies,
     Certificate,
     Envelope,
+    Evidence,
     Kind,
     Proposal,
     Status,
@@ -76,6 +77,8 @@ class Ingress:
 def _inner_frames(envelope: Envelope) -> list[bytes]:
     match envelope.body:
         case Bodies(envelopes=frames):
+            return list(frames)
+        case Evidence(statements=frames):
             return list(frames)
         case Batches(rounds=rounds):
             return [frame for record in rounds for frame in record.envelopes]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,6 +18,7 @@ from protocol.effects import (
     Decided,
     Effect,
     Forget,
+    KeepEvidence,
     KeepRound,
     StartProving,
     SubmitBatch,
@@ -38,9 +40,10 @@ from protocol.inputs import (
 )
 from protocol.job import Stage
 from protocol.messages import Kind, ProofRequest
-from protocol.replica import Replica, Setup
+from protocol.replica import Replica
 from protocol.round import RoundContext, RoundState
 from protocol.sealing import Offer, Terms, seal
+from protocol.setup import Setup
 from protocol.types import Address, Hash
 from tests.sim.crypto import HashCipher, HashCrypto, address_of, sealing_key_of
 from tests.sim.mischief import MARKET_HABITS
@@ -155,6 +158,8 @@ class MarketRun(Run):
         self.ended: set[tuple[int, bytes]] = set()
         """Node and request: certified as closed there, as its `Forget` says."""
         self.inputs: set[tuple[int, bytes, int]] = set()
+        self.proven: Counter[str] = Counter()
+        """Faults of which nodes hold evidence."""
         self.returned: set[str] = set()
         """Requests that went back to their market."""
         self.proving_from_ms = 0
@@ -250,10 +255,20 @@ class MarketRun(Run):
                 self._later(shell, ProofChecked(proof, True, ""), 60)
             case Forget(request_id=request_id):
                 self.ended.add((shell.index, request_id))
+            case KeepEvidence(document=document):
+                self._judge_evidence(document)
             case KeepRound(document=document):
                 self.returned.update(document["returned"])
             case SubmitBatch():
                 self._later_settle(shell, effect)
+
+    def _judge_evidence(self, document: Mapping[str, object]) -> None:
+        """Only of operators that are faulty may anything ever be proven."""
+        self.proven[str(document["fault"])] += 1
+        accused = bytes.fromhex(str(document["accused"])[2:])
+        for shell in self.honest():
+            if shell.machine.address == accused:
+                raise ViolationError(f"an honest node is proven guilty of {document['fault']}")
 
     def _later(self, shell: Shell, answer: AnyInput, within_ms: int) -> None:
         machine = shell.machine

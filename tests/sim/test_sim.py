@@ -53,8 +53,8 @@ def test_the_seeds_reach_the_corners() -> None:
             seen.add(str(fields.get("reason", "")))
         if any("RESTART" in line for line in run.world.trace):
             seen.add("restart")
-    wanted = {"equivocation", "proposal_refused", "locked", "list_left_out", "view_ended"}
-    assert wanted | {"lists_frozen", "pending_late", "commit_refused"} <= seen
+    wanted = {"conflict", "proposal_refused", "locked", "list_left_out", "view_ended"}
+    assert wanted | {"lists_frozen", "pending_late", "fault_proven"} <= seen
 
 
 def test_an_idle_network_sends_nothing() -> None:

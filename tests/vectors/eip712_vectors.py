@@ -5,6 +5,7 @@ from __future__ import annotations
 from eth_hash.auto import keccak
 
 from protocol import messages as m
+from protocol.codec import encode
 from protocol.eip712 import (
     TYPE_HASHES,
     Domain,
@@ -25,6 +26,15 @@ def amount(value: int) -> bytes:
 VALUE = m.Value(
     EPOCH, ROUND, word("parent"), (word("a"),), (word("b"),), (word("c"),), (), EPOCH + 1
 )
+
+
+def locks() -> list[bytes]:
+    """Frames of two LOCKs of one operator in one view."""
+    votes = [m.Vote(EPOCH, ROUND, VIEW, word(name)) for name in ("one value", "another value")]
+    return [
+        encode(m.Envelope(int(m.Kind.LOCK), address("operator 1"), vote, bytes(96)))
+        for vote in votes
+    ]
 
 
 def bodies() -> dict[str, object]:
@@ -72,6 +82,15 @@ def bodies() -> dict[str, object]:
         "SegmentResult": m.SegmentResult(
             request_id, 1, address("operator 1"), (word("public 0"), word("public 1")), b"proof"
         ),
+        "Evidence": m.Evidence(
+            2,
+            address("operator 1"),
+            EPOCH,
+            ROUND,
+            VIEW,
+            tuple(locks()),
+            address("operator 2"),
+        ),
         "Unavailable": m.Unavailable(request_id, 1, address("operator 1"), 2),
         "Cancel": m.Cancel(request_id),
     }
@@ -82,6 +101,10 @@ def build() -> dict[str, object]:
     bls_key = b"".join(word(f"bls {part}") for part in range(4))
     digests = {name: digest(DOMAIN, body) for name, body in bodies().items()}
     digests["Prepare"] = vote_digest(DOMAIN, m.Kind.PREPARE, EPOCH, ROUND, VIEW, value)
+    locked = [
+        vote_digest(DOMAIN, m.Kind.LOCK, EPOCH, ROUND, VIEW, word(name))
+        for name in ("one value", "another value")
+    ]
     digests["Lock"] = vote_digest(DOMAIN, m.Kind.LOCK, EPOCH, ROUND, VIEW, value)
     digests["KeyRegistration"] = key_registration_digest(
         DOMAIN,
@@ -122,6 +145,9 @@ def build() -> dict[str, object]:
         "proofHash": hex_of(keccak(b"proof")),
         "session": hex_of(address("session 1")),
         "blsKey": hex_of(bls_key),
+        "fault": 2,
+        "statementDigests": [hex_of(item) for item in locked],
+        "reporter": hex_of(address("operator 2")),
         "sealingKey": hex_of(word("sealing key")),
         "peerId": hex_of(b"peer id"),
     }

@@ -58,6 +58,10 @@ library ProvernetTypes {
     bytes32 internal constant KEY_REGISTRATION_TYPEHASH = keccak256(
         "KeyRegistration(address operator,address session,bytes32 blsKeyHash,bytes32 sealingKey,bytes32 peerIdHash)"
     );
+    bytes32 internal constant LOCK_TYPEHASH = keccak256("Lock(uint64 epoch,uint64 round,uint64 view,bytes32 value)");
+    bytes32 internal constant EVIDENCE_TYPEHASH = keccak256(
+        "Evidence(uint8 fault,address accused,uint64 epoch,uint64 round,uint64 view,bytes32[] statements,address reporter)"
+    );
     bytes32 private constant NAME_HASH = keccak256("provernet");
     bytes32 private constant VERSION_HASH = keccak256("1");
 
@@ -83,6 +87,33 @@ library ProvernetTypes {
         return _digest(
             registry,
             keccak256(abi.encode(KEY_REGISTRATION_TYPEHASH, operator, session, blsKeyHash, sealingKey, peerIdHash))
+        );
+    }
+
+    /// @param value EIP-712 digest of the Value that is locked.
+    function lockDigest(address registry, uint64 epoch, uint64 round, uint64 view_, bytes32 value)
+        internal
+        view
+        returns (bytes32)
+    {
+        return _digest(registry, keccak256(abi.encode(LOCK_TYPEHASH, epoch, round, view_, value)));
+    }
+
+    /// @param fault Number of the fault, as in protocol/evidence.py.
+    /// @param statements Digests that the statements' signatures are over, the accused's first.
+    function evidenceDigest(
+        address registry,
+        uint8 fault,
+        address accused,
+        uint64 epoch,
+        uint64 round,
+        uint64 view_,
+        bytes32[] memory statements,
+        address reporter
+    ) internal view returns (bytes32) {
+        bytes32 listed = keccak256(abi.encodePacked(statements));
+        return _digest(
+            registry, keccak256(abi.encode(EVIDENCE_TYPEHASH, fault, accused, epoch, round, view_, listed, reporter))
         );
     }
 
