@@ -87,7 +87,7 @@ def _print_faults(console: Console, outcome: FaultOutcome) -> None:
     for column in ("fault", "phase", "gateway", "round", "taken over by", "seconds until settled"):
         lost.add_column(column)
     for loss in outcome.losses:
-        took = loss.took_over or "nobody: decided in its view"
+        took = loss.took_over or "not needed"
         seconds = f"{loss.settled_ms / 1_000:.1f}"
         values = (loss.act.fault.value, loss.act.at.value, loss.gateway, loss.round, took, seconds)
         lost.add_row(*map(str, values))
