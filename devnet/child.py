@@ -48,6 +48,7 @@ class Child:
         """Ask with SIGTERM, insist with SIGKILL after `grace_s` seconds, return the exit status."""
         with trio.CancelScope(shield=True):
             self.send_signal(signal.SIGTERM)
+            self.send_signal(signal.SIGCONT)  # one that is stopped would not hear of it
             with trio.move_on_after(grace_s):
                 return await self.wait()
             self.send_signal(signal.SIGKILL)

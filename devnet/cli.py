@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from devnet.fault_scenario import FaultOutcome
     from devnet.market_scenario import MarketOutcome
     from devnet.scenario import Outcome
+
+    AnyOutcome = Outcome | MarketOutcome | FaultOutcome
 
 DEFAULT_FOLDER = Path(__file__).resolve().parents[1] / ".devnet"
 _FOLLOW_S = 0.2
@@ -83,7 +86,7 @@ def scenario(
     except DevnetError as exc:
         raise typer.BadParameter(str(exc)) from exc
     progress = Progress(_console(stderr=json))
-    ended: list[list[Outcome] | MarketOutcome] = []
+    ended: list[list[Outcome] | MarketOutcome | FaultOutcome] = []
 
     async def go() -> None:
         ended.append(await run_scenario(chosen, progress))
@@ -101,21 +104,19 @@ def scenario(
     return Exit.OK
 
 
-def _show(ended: list[Outcome] | MarketOutcome, console: Console, *, json: bool) -> None:
+def _show(
+    ended: list[Outcome] | MarketOutcome | FaultOutcome, console: Console, *, json: bool
+) -> None:
     """What a scenario came to."""
-    from devnet.scenario import Outcome  # noqa: PLC0415
-    from devnet.summary import print_market, print_outcome  # noqa: PLC0415
+    from devnet.summary import print_summary  # noqa: PLC0415
 
-    outcomes = ended if isinstance(ended, list) else [ended]
+    outcomes: list[AnyOutcome] = [*ended] if isinstance(ended, list) else [ended]
     if json:
         rows = [outcome.as_json() for outcome in outcomes]
         _print_json(rows[0] if len(rows) == 1 else {"requests": rows})
         return
     for outcome in outcomes:
-        if isinstance(outcome, Outcome):
-            print_outcome(console, outcome)
-        else:
-            print_market(console, outcome)
+        print_summary(console, outcome)
 
 
 @program.command()

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import cycle
@@ -20,7 +20,7 @@ from chain.contracts import ProverRegistry
 from chain.deployments import save_deployment
 from chain.transaction import Account
 from devnet.accounts import REQUESTER, account, secret_of
-from devnet.anvil import AnvilSettings, run_anvil
+from devnet.anvil import HOST, AnvilSettings, run_anvil
 from devnet.artifacts import ROOT
 from devnet.child import start_child
 from devnet.deploy import EPOCH_BLOCKS, NetworkPlan, deployment_of, prepare_network
@@ -35,6 +35,8 @@ from devnet.operators import (
 )
 from devnet.ports import free_ports
 from devnet.programs import program_keys
+from devnet.relay import listen_at, relay, tcp_socket
+from devnet.switch import open_switch
 from node.crypto import SessionKey
 from node.errors import ExitCode
 from node.keys import random_keys
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from devnet.anvil import Anvil
     from devnet.child import Child
     from devnet.deploy import PreparedNetwork
+    from devnet.switch import Switch
     from node.keys import NodeKeys
 
 PROGRAMS: Final = ROOT / ".artifacts" / "programs"
@@ -78,6 +81,8 @@ class ClusterSpec:
     """Of the nodes in turn."""
     probation_wei: int = 0
     """Most that a node pays to try a newcomer; 0: none does."""
+    separable: bool = False
+    """Each node in a network of its own, on a switch that can part them; needs root."""
 
 
 @dataclass(slots=True)
@@ -99,6 +104,8 @@ class Cluster:
     deployment: Deployment
     requester: SessionKey
     nodes: dict[str, ClusterNode] = field(default_factory=dict)
+    switch: Switch | None = None
+    """What connects the nodes of a separable cluster."""
 
     @property
     def client(self) -> ChainClient:
@@ -129,6 +136,7 @@ class Cluster:
         """Start a node's process; see `wait_ready`."""
         node = self.nodes[name]
         command: list[str | Path] = [
+            *(self.switch.sockets[name].namespace.command if self.switch else ()),
             sys.executable,
             "-m",
             "node",
@@ -261,10 +269,32 @@ async def _running_cluster(
     say: Callable[[str], None],
 ) -> AsyncIterator[Cluster]:
     ports = free_ports(2 * spec.nodes)
-    files = [
-        NodeFiles(i, folder / f"node-{i + 1}", ports[2 * i], ports[2 * i + 1])
-        for i in range(spec.nodes)
-    ]
+    folders = [folder / f"node-{i + 1}" for i in range(spec.nodes)]
+    with open_switch([one.name for one in folders]) if spec.separable else nullcontext() as switch:
+        files = [
+            NodeFiles(
+                i,
+                one,
+                ports[2 * i],
+                ports[2 * i + 1],
+                switch.sockets[one.name].address if switch else HOST,
+            )
+            for i, one in enumerate(folders)
+        ]
+        async with _connected_cluster(spec, network, job_class, folder, say, files, switch) as made:
+            yield made
+
+
+@asynccontextmanager
+async def _connected_cluster(
+    spec: ClusterSpec,
+    network: PreparedNetwork,
+    job_class: str,
+    folder: Path,
+    say: Callable[[str], None],
+    files: list[NodeFiles],
+    switch: Switch | None,
+) -> AsyncIterator[Cluster]:
     settings = AnvilSettings(
         log=folder / "anvil.log",
         block_time_s=BLOCK_TIME_S,
@@ -279,7 +309,7 @@ async def _running_cluster(
         save_deployment(folder / DEPLOYMENT_FILE, deployment)
         requester = SessionKey(secret_of(REQUESTER))
         write_requester(folder, requester)
-        cluster = Cluster(folder, anvil, deployment, requester)
+        cluster = Cluster(folder, anvil, deployment, requester, switch=switch)
         for one, secrets, offer in zip(files, keys, cycle(spec.offers), strict=False):
             one.write(
                 secrets,
@@ -293,15 +323,42 @@ async def _running_cluster(
             operator = "0x" + one.operator(secrets).account.address.hex()
             cluster.nodes[one.name] = ClusterNode(one, operator)
         started = list(cluster.nodes)[: spec.nodes - spec.hold]
-        try:
-            for name in started:
-                cluster.start(name)
-            say(f"{len(started)} nodes start, each a process of its own")
-            await cluster.wait_ready(started)
-            yield cluster
-        finally:
-            with trio.CancelScope(shield=True):
-                await cluster.stop_all()
+        async with _loopback_relayed(cluster):
+            try:
+                for name in started:
+                    cluster.start(name)
+                say(f"{len(started)} nodes start, each a process of its own")
+                await cluster.wait_ready(started)
+                yield cluster
+            finally:
+                with trio.CancelScope(shield=True):
+                    await cluster.stop_all()
+
+
+@asynccontextmanager
+async def _loopback_relayed(cluster: Cluster) -> AsyncIterator[None]:
+    """Give nodes in networks of their own what the machine's loopback gives the others.
+
+    That is the chain, and being asked over HTTP: neither is cut by a partition.
+    """
+    if cluster.switch is None:
+        yield
+        return
+    chain = cluster.anvil.port
+    ways = []
+    for name, one in cluster.switch.sockets.items():
+        inside, api = one.namespace.socket, cluster.nodes[name].files.api_port
+        ways.append((inside, tcp_socket, chain))
+        ways.append((tcp_socket, inside, api))
+    try:
+        listeners = [listen_at(near, port) for near, _, port in ways]
+    except OSError as exc:
+        raise PortTakenError(f"a port of a node's API was taken: {exc.strerror}") from exc
+    async with trio.open_nursery() as nursery:
+        for listener, (_, far, port) in zip(listeners, ways, strict=True):
+            nursery.start_soon(relay, listener, far, port)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 async def _network(spec: ClusterSpec, say: Callable[[str], None]) -> tuple[PreparedNetwork, str]:

@@ -47,6 +47,8 @@ class NodeFiles:
     folder: Path
     p2p_port: int
     api_port: int
+    p2p_host: str = HOST
+    """IPv4 address that its peers reach it at."""
 
     @property
     def name(self) -> str:
@@ -66,7 +68,7 @@ class NodeFiles:
     @property
     def multiaddr(self) -> str:
         """Where its peers reach it."""
-        return f"/ip4/{HOST}/tcp/{self.p2p_port}"
+        return f"/ip4/{self.p2p_host}/tcp/{self.p2p_port}"
 
     @property
     def api_url(self) -> str:

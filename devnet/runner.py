@@ -17,6 +17,7 @@ from devnet.artifacts import ROOT
 from devnet.cluster import run_cluster
 from devnet.consumer import Consumer
 from devnet.errors import DevnetError, NotTrueError
+from devnet.fault_scenario import FaultScenario, run_faults
 from devnet.market_scenario import MarketScenario, run_market
 from devnet.progress import RequestTeller
 from devnet.scenario import Live, Outcome
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from devnet.cluster import Cluster
+    from devnet.fault_scenario import FaultOutcome
     from devnet.market_scenario import MarketOutcome
     from devnet.progress import Progress
     from devnet.scenario import Act, Scenario
     from node.client.api import Json
     from node.client.submit import Prepared
     from node.programs.accounts import Account
+
+    AnyScenario = Scenario | MarketScenario | FaultScenario
 
 PROGRAM: Final = "solvency"
 MAX_FEE: Final = 10**17
@@ -60,20 +64,18 @@ def scenario_names() -> list[str]:
     return sorted(p.stem.replace("_", "-") for p in _SCENARIOS.glob("[!_]*.py"))
 
 
-def load_scenario(name: str) -> Scenario | MarketScenario:
+def load_scenario(name: str) -> AnyScenario:
     """The scenario of this name; raises DevnetError for an unknown one."""
     if name not in scenario_names():
         raise DevnetError(f"no scenario {name!r}; choose one of: {', '.join(scenario_names())}")
-    scenario: Scenario | MarketScenario = import_module(
-        f"devnet.scenarios.{name.replace('-', '_')}"
-    ).SCENARIO
+    scenario: AnyScenario = import_module(f"devnet.scenarios.{name.replace('-', '_')}").SCENARIO
     return scenario
 
 
 async def run_scenario(
-    scenario: Scenario | MarketScenario, progress: Progress
-) -> list[Outcome] | MarketOutcome:
-    """Run every act on one fresh cluster; the outcomes in their order, or that of the market.
+    scenario: AnyScenario, progress: Progress
+) -> list[Outcome] | MarketOutcome | FaultOutcome:
+    """Run every act on one fresh cluster; the outcomes in their order, or that of the whole.
 
     Raises:
         NotTrueError: names the first thing that is not true.
@@ -85,6 +87,8 @@ async def run_scenario(
         try:
             if isinstance(scenario, MarketScenario):
                 return await run_market(scenario, folder, progress)
+            if isinstance(scenario, FaultScenario):
+                return await run_faults(scenario, folder, progress)
             books = draw_books(folder, scenario)
             async with run_cluster(scenario.cluster, folder, progress.say) as cluster:
                 consumer = Consumer(cluster.client, cluster.deployment)

@@ -6,14 +6,27 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from devnet.fault_scenario import FaultOutcome
+from devnet.market_scenario import MarketOutcome
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from devnet.market_scenario import MarketOutcome
     from devnet.scenario import Outcome
 
 
-def print_outcome(console: Console, outcome: Outcome) -> None:
+def print_summary(console: Console, outcome: Outcome | MarketOutcome | FaultOutcome) -> None:
+    """The table of what a scenario, or one act of it, came to."""
+    match outcome:
+        case MarketOutcome():
+            _print_market(console, outcome)
+        case FaultOutcome():
+            _print_faults(console, outcome)
+        case _:
+            _print_outcome(console, outcome)
+
+
+def _print_outcome(console: Console, outcome: Outcome) -> None:
     """Who did what, and what became of it."""
     found = outcome.as_json()
     name_of = outcome.cluster.name_of
@@ -42,7 +55,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     console.print(table)
 
 
-def print_market(console: Console, outcome: MarketOutcome) -> None:
+def _print_market(console: Console, outcome: MarketOutcome) -> None:
     """What each request bid, paid and got, and what each clearing that sold was."""
     found = outcome.as_json()
     name_of = outcome.cluster.name_of
@@ -66,6 +79,22 @@ def print_market(console: Console, outcome: MarketOutcome) -> None:
         cleared.add_row(*map(str, (row["round"], row["rule"], *counts, price)))
     console.print(cleared)
     console.print(f"{outcome.rounds} rounds recomputed from the records of two nodes: identical")
+
+
+def _print_faults(console: Console, outcome: FaultOutcome) -> None:
+    """What befell which gateway, and who took its round over."""
+    lost = Table(title="gateways that were lost")
+    for column in ("fault", "phase", "gateway", "round", "taken over by", "seconds until settled"):
+        lost.add_column(column)
+    for loss in outcome.losses:
+        took = loss.took_over or "not needed"
+        seconds = f"{loss.settled_ms / 1_000:.1f}"
+        values = (loss.act.fault.value, loss.act.at.value, loss.gateway, loss.round, took, seconds)
+        lost.add_row(*map(str, values))
+    console.print(lost)
+    if outcome.skipped:
+        console.print(f"left out: {', '.join(outcome.skipped)}: {outcome.why}")
+    console.print(f"{outcome.rounds} rounds have one certificate each, on every node")
 
 
 def _mint(works: bool) -> str:

@@ -28,6 +28,13 @@ async def test_a_program_that_ignores_the_polite_signal_is_killed(tmp_path: Path
     assert child.returncode == -signal.SIGKILL
 
 
+async def test_a_program_that_is_stopped_still_ends_by_the_polite_signal(tmp_path: Path) -> None:
+    with trio.fail_after(10):
+        async with child_process(["/bin/sleep", "600"], log=tmp_path / "log", grace_s=60) as child:
+            child.send_signal(signal.SIGSTOP)
+    assert child.returncode == -signal.SIGTERM
+
+
 async def test_cancellation_stops_the_program_too(tmp_path: Path) -> None:
     with trio.move_on_after(0.2) as scope:
         async with child_process(["/bin/sleep", "600"], log=tmp_path / "log") as child:

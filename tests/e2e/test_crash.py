@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from devnet.agreement import agreed
 from devnet.cluster import Cluster, ClusterSpec, run_cluster
 from node.errors import NodeUnreachableError
 from protocol.eip712 import Domain
 from tests.e2e.audit import Statements, read_chain, read_database
 from tests.e2e.conftest import processes_naming
 from tests.e2e.workload import (
-    agreed,
     check_escrow,
     check_logs,
     documents_of,
@@ -164,7 +164,7 @@ async def check_books(cluster: Cluster, ended: list[Json]) -> None:
     assert settled
     assert all(document["root_matches"] for document in settled)
     await check_escrow(cluster, fees)
-    stand = await agreed(cluster)
+    stand = await agreed(cluster.api_urls)
     chain = await read_chain(cluster.client, cluster.deployment)
     assert chain.settled == tuple(range(1, stand.last_sequence + 1))
 

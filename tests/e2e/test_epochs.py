@@ -9,9 +9,9 @@ import pytest
 import trio
 
 from chain.contracts import ProverRegistry
+from devnet.agreement import agreed
 from devnet.cluster import ClusterSpec, run_cluster
 from tests.e2e.workload import (
-    agreed,
     ask,
     check_escrow,
     check_logs,
@@ -45,7 +45,7 @@ async def test_epochs_turn_idle_and_between_requests(tmp_path: Path) -> None:
             everywhere = await documents_of(cluster, document["request_id"])
             fees += int(everywhere[0]["result"]["fee"])
         await check_escrow(cluster, fees)
-        stand = await agreed(cluster)
+        stand = await agreed(cluster.api_urls)
         assert stand.last_sequence == 2
         rounds = [
             await ask(cluster.api_urls[0], f"/v1/rounds/{n}") for n in range(1, stand.round + 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import runpy
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
@@ -18,7 +17,7 @@ from node.programs.accounts import parse_accounts
 from tests.e2e.conftest import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from devnet.cluster import Cluster
@@ -42,10 +41,12 @@ async def settle_one(
     accounts: tuple[Account, ...],
     deadline_s: int,
     seen: Callable[[Json], None] = lambda _: None,
+    through: Sequence[str] = (),
 ) -> Json:
-    """Submit one request through any node and stay until it is over; its document."""
+    """Submit one request through any node, or these, and stay until it is over; its document."""
+    urls = [cluster.nodes[name].files.api_url for name in through] or cluster.api_urls
     async with open_http() as http:
-        client = NodeClient(cluster.api_urls, http)
+        client = NodeClient(urls, http)
         node = await client.get("/v1/node")
         order = Order("solvency", accounts, MAX_FEE, deadline_s)
         prepared = await trio.to_thread.run_sync(prepare, order, cluster.requester, node)
@@ -71,39 +72,6 @@ async def documents_of(cluster: Cluster, request_id: str) -> list[Json]:
                 document = await ask(url, waiting)
             found.append(document)
     return found
-
-
-@dataclass(frozen=True)
-class Agreed:
-    """Where every node stands."""
-
-    round: int
-    last_sequence: int
-    certificates: tuple[str, ...]
-    """Digests of the rounds from the first on."""
-
-
-async def agreed(cluster: Cluster) -> Agreed:
-    """Wait until all nodes have the same ledger; then compare each decided round."""
-    heads: list[tuple[int, int]] = []
-    with trio.move_on_after(AGREE_DEADLINE_S):
-        while True:
-            nodes = [await ask(url, "/v1/node") for url in cluster.api_urls]
-            heads = [(node["round"], node["last_sequence"]) for node in nodes]
-            if len(set(heads)) == 1:
-                break
-            await trio.sleep(0.2)
-    assert len(set(heads)) == 1, f"the nodes do not come to the same ledger: {heads}"
-    last, sequence = heads[0]
-    digests = []
-    for number in range(1, last + 1):
-        told = {
-            (await ask(url, f"/v1/rounds/{number}"))["certificate"]["digest"]
-            for url in cluster.api_urls
-        }
-        assert len(told) == 1, f"round {number} was decided in two ways: {told}"
-        digests.append(told.pop())
-    return Agreed(last, sequence, tuple(digests))
 
 
 async def check_escrow(cluster: Cluster, fees: int) -> None:
