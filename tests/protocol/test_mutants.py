@@ -37,7 +37,18 @@ def test_every_kind_has_legal_samples(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", Kind)
 def test_mutants(kind: Kind) -> None:
     """Only the one form of a legal message is taken; all else has the reason that is due."""
-    chance = random.Random(int(kind))
+    check_mutants(kind, QUOTA, seed=int(kind))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", Kind)
+def test_ten_million_mutants(kind: Kind) -> None:
+    check_mutants(kind, 10 * QUOTA, seed=1_000 + int(kind))
+
+
+def check_mutants(kind: Kind, quota: int, seed: int) -> None:
+    """Every single change of the samples, then two changes at once until there are enough."""
+    chance = random.Random(seed)
     strangers = [FRAMES[other][-1] for other in Kind if other is not kind]
     counts: Counter[RejectionReason | None] = Counter()
     frames = FRAMES[kind]
@@ -47,11 +58,11 @@ def test_mutants(kind: Kind) -> None:
         for edit in pool:
             counts[outcome(applied(frame, edit))] += 1
         twice = pairs(frame, pool, chance)
-        for mutant in islice(twice, max(0, QUOTA // len(frames) + 1 - len(pool))):
+        for mutant in islice(twice, max(0, quota // len(frames) + 1 - len(pool))):
             counts[outcome(mutant)] += 1
-    assert counts.total() >= QUOTA
+    assert counts.total() >= quota
     assert counts[None]
-    assert counts[RejectionReason.MALFORMED] > QUOTA // 4
+    assert counts[RejectionReason.MALFORMED] > quota // 4
     assert counts[RejectionReason.UNKNOWN_KIND]
     assert counts[RejectionReason.FRAME_TOO_LARGE]
 
