@@ -43,13 +43,14 @@ def frames_of(kind: Kind, palette: Palette, sender: bytes) -> list[bytes]:
     """
     bodies = samples(BODY_TYPES[kind], palette)
     signature = bytes(SIGNATURE_SIZES[kind])
-    found = {encode(Envelope(int(kind), sender, body, signature)) for body in bodies}
-    ordered = sorted(found, key=lambda frame: (-len(frame), frame))
-    return ordered[:2] + ordered[2:][-1:]
+    frames = [encode(Envelope(int(kind), sender, body, signature)) for body in bodies]
+    return list(dict.fromkeys([*frames[:2], frames[-1]]))
 
 
 def samples(struct: type[Any], palette: Palette) -> list[Any]:
     """Legal values of a struct, the two largest first and the smallest last.
+
+    Of equal size, those that hold what the palette offers.
 
     Raises:
         LookupError: none is found.
@@ -59,22 +60,21 @@ def samples(struct: type[Any], palette: Palette) -> list[Any]:
         name: fitting(rule, hints[name], palette) for name, rule in FIELD_RULES[struct].items()
     }
     chance = random.Random(struct.__name__)
-    found: dict[bytes, Any] = {}
+    found: dict[bytes, tuple[int, Any]] = {}
     for _ in range(TRIES if all(choices.values()) else 0):
         # The first candidates more often: fields that must agree do so by being alike.
-        value = struct(
-            **{
-                name: values[int(len(values) * chance.random() ** 2)]
-                for name, values in choices.items()
-            }
-        )
+        places = {name: int(len(some) * chance.random() ** 2) for name, some in choices.items()}
+        value = struct(**{name: choices[name][place] for name, place in places.items()})
         if fits(value):
-            found[msgspec.msgpack.encode(value)] = value
+            found.setdefault(msgspec.msgpack.encode(value), (sum(places.values()), value))
     if not found:
         raise LookupError(f"no legal {struct.__name__}")
-    ordered = sorted(found, key=lambda raw: (-len(raw), raw))
-    some = chance.sample(ordered, min(len(ordered), STRUCTS_KEPT - 3))
-    return [found[raw] for raw in dict.fromkeys([*ordered[:2], *some, ordered[-1]])]
+    likely = sorted(found, key=lambda raw: (found[raw][0], raw))
+    largest = sorted(likely, key=len, reverse=True)[:2]
+    smallest = min(likely, key=len)
+    some = chance.sample(likely, min(len(likely), STRUCTS_KEPT - 3))
+    others = [raw for raw in dict.fromkeys([*largest, *some]) if raw != smallest]
+    return [found[raw][1] for raw in (*others, smallest)]
 
 
 def fitting(rule: Any, hint: Any, palette: Palette) -> list[Any]:
@@ -98,8 +98,10 @@ def candidates(hint: Any, palette: Palette) -> typing.Iterator[Any]:
     if origin is tuple:
         yield from lists(arguments[0], palette)
     elif origin in {types.UnionType, typing.Union}:
+        yield from [None] * (type(None) in arguments)
         for argument in arguments:
-            yield from [None] if argument is type(None) else candidates(argument, palette)
+            if argument is not type(None):
+                yield from candidates(argument, palette)
     elif hint is bool:
         yield from (True, False)
     elif hint is int:

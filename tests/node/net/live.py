@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,9 @@ import trio
 from node.ingress_checks import Horizon
 from node.metrics import Metrics
 from node.services.intake import take_frames
-from protocol.codec import encode
+from protocol.codec import decode, encode
+from protocol.inputs import Received
+from protocol.messages import Kind
 from tests.node import test_four_nodes as four
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ class LiveNode(four.Node):
         self.net = net.net
         self.metrics = Metrics()
         self.intake = trio.Lock()
+        self.admitted: Counter[tuple[bytes, Kind]] = Counter()
 
     async def take_frames(self) -> None:
         # Started several times for the queues; the real node has one.
@@ -44,10 +48,15 @@ class LiveNode(four.Node):
                 self.ingress,
                 self.horizon,
                 self.net,
-                self.driver.put,
+                self.put,
                 self.metrics,
                 four.CLOCK,
             )
+
+    async def put(self, event: Received) -> None:
+        envelope = decode(event.frame)
+        self.admitted[envelope.sender, Kind(envelope.kind)] += 1
+        await self.driver.put(event)
 
     def horizon(self) -> Horizon:
         tables, state = self.replica.tables(), self.replica.state.round
@@ -75,7 +84,7 @@ class LiveNetwork(four.Network):
         frame = four.request_frame(self.genesis_ms, views)
         before = [node.replica.state.ledger.sequence for node in self.nodes]
         for node in self.nodes:
-            await node.driver.submit(four.Received(frame))
+            await node.driver.submit(Received(frame))
         for node, sequence in zip(self.nodes, before, strict=True):
             await self.until(
                 lambda n, least=sequence: n.replica.state.ledger.sequence > least, [node]
