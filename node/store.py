@@ -23,6 +23,7 @@ from node.store_schema import APPLICATION_ID, MIGRATIONS
 
 MAX_EVENTS: Final = 100_000
 MAX_PAGE: Final = 1_000
+LAST_NUMBER: Final = (1 << 63) - 1
 
 Result = TypeVar("Result")
 EventRow = tuple[int, str, Mapping[str, str | int]]
@@ -348,7 +349,8 @@ def _decided(connection: apsw.Connection, from_round: int, most: int) -> list[by
     rows = _execute(
         connection,
         "SELECT round, record FROM rounds WHERE round >= ? ORDER BY round LIMIT ?",
-        (from_round, min(most, MAX_PAGE)),
+        # A peer may ask for any number of 64 bits; SQLite's are signed.
+        (min(from_round, LAST_NUMBER), min(most, MAX_PAGE)),
     )
     return [record for place, (number, record) in enumerate(rows) if number == from_round + place]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from typing import Literal
 
 import trio
@@ -13,6 +13,7 @@ from node.net.records import Inbound, NetConfig
 
 TWIN_SECONDS = 30.0
 TWINS = 8192
+SHARES = 4  # an operator holds at most one of so many parts of the queue
 
 
 class Delivery:
@@ -20,7 +21,7 @@ class Delivery:
 
     A reliable broadcast arrives twice, by gossip and by stream. The second copy that comes by the
     *other* way is dropped here; the same bytes by the same way are a repetition and the
-    application's to judge.
+    application's to judge. Whoever sends much fills its own share of the queue, never the others'.
     """
 
     def __init__(self, config: NetConfig, counters: NetCounters) -> None:
@@ -28,6 +29,8 @@ class Delivery:
         self._counters = counters
         self._queue: deque[Inbound] = deque()
         self._bytes = 0
+        self._frames_of: Counter[bytes] = Counter()
+        self._bytes_of: Counter[bytes] = Counter()
         self._wake = trio.Event()
         self._twins: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
         self._out, self.inbound = trio.open_memory_channel[Inbound](0)
@@ -41,12 +44,16 @@ class Delivery:
         if (
             len(self._queue) >= config.inbound_frames
             or self._bytes + len(frame) > config.inbound_bytes
+            or self._frames_of[operator] * SHARES >= config.inbound_frames
+            or (self._bytes_of[operator] + len(frame)) * SHARES > config.inbound_bytes
         ):
             self._counters.drops["inbound_full"] += 1
             return False
         self._remember(operator, frame, via)
         self._queue.append(Inbound(operator, frame, via))
         self._bytes += len(frame)
+        self._frames_of[operator] += 1
+        self._bytes_of[operator] += len(frame)
         self._counters.frames_in[via] += 1
         self._counters.bytes_in[via] += len(frame)
         self._wake.set()
@@ -62,9 +69,17 @@ class Delivery:
                         await self._out.send(item)
                     except trio.BrokenResourceError:
                         return
-                    self._bytes -= len(item.frame)
+                    self._gone(item)
                 self._wake = trio.Event()
                 await self._wake.wait()
+
+    def _gone(self, item: Inbound) -> None:
+        size = len(item.frame)
+        self._bytes -= size
+        for held, amount in ((self._frames_of, 1), (self._bytes_of, size)):
+            held[item.operator] -= amount
+            if not held[item.operator]:
+                del held[item.operator]
 
     def _is_twin(self, operator: bytes, frame: bytes, via: str) -> bool:
         key = self._key(operator, frame)

@@ -258,13 +258,20 @@ class Libp2pNetwork:
             return
         session.frame_streams += 1
         stream.save_window_updates()
+        answers = bytearray()
         try:
             while True:
                 frame = await stream.read_frame(MAX_STREAM_FRAME)
-                await stream.write(bytes([self._frame_arrived(operator, frame)]))
+                answers.append(self._frame_arrived(operator, frame))
+                # Frames that came together are answered together: a write costs more than all
+                # else about a small frame, so a flood would outrun its charges.
+                if len(answers) == self._config.in_flight or not stream.holds_frame():
+                    await stream.write(bytes(answers))
+                    answers.clear()
         except FrameTooLargeError:
             self._charge(operator, "frame_too_large")
-            await stream.write(bytes([Ack.TOO_LARGE]))
+            answers.append(Ack.TOO_LARGE)
+            await stream.write(bytes(answers))
             await stream.reset()
         finally:
             session.frame_streams -= 1

@@ -79,6 +79,14 @@ class PeerStream:
             raise FrameTooLargeError(length)
         return await self.read_exactly(length) if length else b""
 
+    def holds_frame(self) -> bool:
+        """Tell whether the next `read_frame` need not wait."""
+        unread = self._unread
+        if len(unread) < _LENGTH.size:
+            return False
+        (length,) = _LENGTH.unpack_from(unread)
+        return len(unread) >= _LENGTH.size + int(length)
+
     async def read_frame_now(self, limit: int) -> bytes:
         """As `read_frame`, but the frame must start before the deadline too."""
         (length,) = _LENGTH.unpack(await self.read_exactly(_LENGTH.size))

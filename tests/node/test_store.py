@@ -100,6 +100,7 @@ async def test_decided_rounds_come_without_gaps(store):
     assert await store.decided(1, 10) == [b"1", b"2"]
     assert await store.decided(2, 1) == [b"2"]
     assert await store.decided(3, 10) == []
+    assert await store.decided(2**64 - 1, 10) == []
     assert await store.last_decided() == 4
 
 

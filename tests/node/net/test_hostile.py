@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections import Counter
 from contextlib import suppress
 
 import pytest
@@ -216,4 +217,18 @@ async def test_streams_without_end_are_capped(scene, rogue):
     with pytest.raises(StreamBrokenError):
         for _ in range(200):
             await rogue.open(conn, FRAME_PROTOCOL)
+    await alive(first, second)
+
+
+async def test_who_fills_the_queue_leaves_room_for_the_others(world, rogue):
+    first = await world.start(0, inbound_frames=64, ban_points=1e6)
+    second = await world.start(1)
+    world.introduce(first, second, also=(rogue.record,))
+    conn, _ = await rogue.greet(first)
+    await eventually(lambda: second.operator in first.net.gossip_reaches())
+    stream = await rogue.open(conn, FRAME_PROTOCOL)
+    await stream.write(b"".join(frame(bytes([number])) for number in range(200)))
+    acks = Counter(await stream.read_exactly(200))
+    assert acks == {Ack.OK: 16, Ack.FULL: 184}
+    # Nobody has read anything yet: what the other sends finds its place all the same.
     await alive(first, second)
