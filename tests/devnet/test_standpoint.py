@@ -27,7 +27,7 @@ HASH = bytes(32)
 LIST = BidList(1, ROUND, ME, (), ())
 PROPOSAL = Proposal(1, ROUND, VIEW, ME, Value(1, ROUND, HASH, (), (), (), (), 1), None)
 VOTE = Vote(1, ROUND, VIEW, HASH)
-COMMIT = Commit(1, ROUND, HASH, HASH)
+COMMIT = Commit(1, ROUND, HASH, 0, bytes(32), HASH, bytes(32), bytes(32))
 LOCK_CERT = Certificate(Kind.LOCK, 1, ROUND, VIEW, HASH, HASH, (), bytes(96))
 
 SAID: tuple[tuple[Kind, Body], ...] = (

@@ -21,15 +21,17 @@ if TYPE_CHECKING:
 
 SIZES: Final[dict[str, int]] = {
     **dict.fromkeys(["requester", "operator", "member", "gateway", "prover"], 20),
-    **dict.fromkeys(["allowlist", "provers"], 20),
+    **dict.fromkeys(["allowlist", "provers", "bidder", "accused", "reporter"], 20),
     **dict.fromkeys(
         ["program_id", "request_id", "class_id", "input_hash", "parent", "value", "digest"], 32
     ),
-    **dict.fromkeys(["batch", "prepare_value", "salt", "reserve", "max_fee", "price"], 32),
+    **dict.fromkeys(["prepare_value", "salt", "reserve", "paid", "root", "debits_hash"], 32),
+    **dict.fromkeys(["bid_id", "commitment", "ephemeral", "share_hashes", "shares"], 32),
+    "ciphertext": 84,
+    "boxes": 48,
     **dict.fromkeys(
         ["input_hashes", "bids", "outcomes", "lists", "evidence", "publics", "ids"], 32
     ),
-    "request_signature": 65,
     "signature": 96,
 }
 """Bytes of a field, or of each item of a list."""
@@ -37,8 +39,10 @@ RANGES: Final[dict[str, tuple[int, int]]] = {
     "proof": (1, 65_536),
     "claim": (0, 1_024),
     "envelopes": (1, 262_144),
+    "statements": (1, 262_144),
 }
-AMOUNTS: Final = frozenset({"reserve", "max_fee", "price"})
+ZEROS: Final = {"reserve": 20, "paid": 16}
+"""Leading zero bytes of amounts."""
 COUNTS: Final[dict[str, tuple[int, int]]] = {
     "input_hashes": (1, 257),
     "allowlist": (0, 64),
@@ -51,15 +55,19 @@ COUNTS: Final[dict[str, tuple[int, int]]] = {
     "provers": (0, 257),
     "ids": (1, 1_024),
     "envelopes": (0, 4_096),
+    "boxes": (1, 16),
+    "share_hashes": (1, 16),
+    "statements": (2, 17),
     "rounds": (0, 256),
 }
 ASCENDING: Final = frozenset({"lists", "bids", "outcomes", "evidence", "non_signers"})
 BITS: Final[dict[str, int]] = {
     **dict.fromkeys(["epoch", "round", "view", "prepare_view", "issued_at", "deadline_view"], 64),
-    **dict.fromkeys(["next_epoch", "from_round"], 64),
+    **dict.fromkeys(["next_epoch", "from_round", "sequence"], 64),
     **dict.fromkeys(["copies", "slots", "segment", "attempt"], 32),
     "non_signers": 16,
     "kind": 8,
+    "fault": 8,
     "reason": 8,
 }
 SIGNATURES: Final = {Kind.PREPARE: 96, Kind.LOCK: 96, Kind.COMMIT: 96}
@@ -118,6 +126,9 @@ def field_judge(name: str, hint: Any) -> Callable[[Any], bool]:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple:
         item, (least, most) = field_judge(name, arguments[0]), COUNTS.get(name, (0, 4_096))
+        if name == "shares":
+            # Of each bid of a Value, or of each member of a committee.
+            least, most = (1, 1_024) if arguments[0] is bytes else (0, 16)
         ordered = name in ASCENDING
         return lambda raw: (
             type(raw) is list
@@ -137,7 +148,7 @@ def field_judge(name: str, hint: Any) -> Callable[[Any], bool]:
     if hint is bytes:
         size = SIZES.get(name)
         low, high = RANGES.get(name, (0, 1 << 20)) if size is None else (size, size)
-        zeros = 20 if name in AMOUNTS else 0
+        zeros = ZEROS.get(name, 0)
         return lambda raw: (
             type(raw) is bytes and low <= len(raw) <= high and raw[:zeros] == bytes(zeros)
         )
@@ -152,6 +163,8 @@ def agrees(name: str, fields: dict[str, Any]) -> bool:
         held = fields["prepare"]
         place = (0, bytes(32)) if held is None else (held[3], held[4])
         return place == (fields["prepare_view"], fields["prepare_value"])
+    if name == "SealedBid":
+        return len(fields["boxes"]) == len(fields["share_hashes"])
     if name == "DecidedRound":
         held, value = fields["certificate"], fields["value"]
         return held[0] == 7 and held[1:3] == value[:2]

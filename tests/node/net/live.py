@@ -81,10 +81,11 @@ class LiveNetwork(four.Network):
 
     async def expire_a_request(self, views: int) -> None:
         """Hand every node a request that nobody serves, and see it end in a certified batch."""
-        frame = four.request_frame(self.genesis_ms, views)
+        frames = four.request_frames(self.genesis_ms, views)
         before = [node.replica.state.ledger.sequence for node in self.nodes]
         for node in self.nodes:
-            await node.driver.submit(Received(frame))
+            for frame in frames:
+                await node.driver.submit(Received(frame))
         for node, sequence in zip(self.nodes, before, strict=True):
             await self.until(
                 lambda n, least=sequence: n.replica.state.ledger.sequence > least, [node]
