@@ -26,6 +26,8 @@ from protocol.messages import (
     OutcomeBody,
     ProofRequest,
     Proposal,
+    Recall,
+    Recalled,
     RequestBody,
     SegmentResult,
     Status,
@@ -61,6 +63,8 @@ FRAME_LIMITS: Final[dict[Kind, int]] = {
     Kind.FETCH_BATCHES: KIB,
     Kind.BATCHES: 960 * KIB,
     Kind.OUTCOME: 16 * KIB,
+    Kind.RECALL: KIB,
+    Kind.RECALLED: 960 * KIB,
 }
 """Largest frame of each kind in bytes; all that is gossiped stays far below gossipsub's 1 MiB."""
 
@@ -262,4 +266,10 @@ FIELD_RULES: Final[dict[type[Wire], dict[str, Check]]] = {
     FetchBatches: {"from_round": _u64},
     DecidedRound: {"value": fits, "certificate": fits, "envelopes": items(_inner_frame, MAX_ARRAY)},
     Batches: {"rounds": items(fits, MAX_ROUNDS)},
+    Recall: {"nonce": size(16)},
+    Recalled: {
+        "nonce": size(16),
+        "round": _u64,
+        "envelopes": items(_inner_frame, MAX_ARRAY),
+    },
 }

@@ -30,6 +30,8 @@ from protocol.messages import (
     OutcomeBody,
     ProofRequest,
     Proposal,
+    Recall,
+    Recalled,
     RequestBody,
     SegmentResult,
     Status,
@@ -153,7 +155,15 @@ def digest(domain: Domain, body: Body | ProofRequest | BuyBid | Value) -> Hash:
             )
             return typed_digest(domain, "Proposal", fields)
         case (
-            Vote() | Certificate() | Fetch() | Bodies() | FetchBatches() | Batches() | OutcomeBody()
+            Vote()
+            | Certificate()
+            | Fetch()
+            | Bodies()
+            | FetchBatches()
+            | Batches()
+            | OutcomeBody()
+            | Recall()
+            | Recalled()
         ):
             raise LocalProtocolError(f"{type(body).__name__} alone has no digest")
         case _:

@@ -27,8 +27,11 @@ def store(path):
     made.close()
 
 
-def guard_of(store):
-    return SigningGuard(store, KEYS, DOMAIN, OPERATOR)
+def guard_of(store, began_view=-1, *, may_sign=True):
+    guard = SigningGuard(store, KEYS, DOMAIN, OPERATOR, began_view)
+    if may_sign:
+        guard.open()
+    return guard
 
 
 def prepare(value, round_number=7, slot=b"7/3"):
