@@ -270,9 +270,9 @@ class OperatorPubsub(Pubsub):
         self._mark_msg_seen(msg)
         if not own:
             origin = ID(msg.from_id)
-            reason = self._deliver(str(origin), msg.data)
             if origin == self.my_id:
-                return  # an earlier life's, or another instance's: heard, never passed on
+                return
+            reason = self._deliver(str(origin), msg.data)
             if reason is not None:
                 self._counters.drops[reason] += 1
                 if reason == "gossip_unknown_origin":

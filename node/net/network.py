@@ -299,8 +299,7 @@ class Libp2pNetwork:
             session.blob_streams -= 1
 
     def _gossip_arrived(self, origin: str, frame: bytes) -> str | None:
-        me = origin == self.peer_id
-        operator = self._hello.operator if me else self._peers.operator_of(origin)
+        operator = self._peers.operator_of(origin)
         if operator is None or self._ledger.banned_for(operator, trio.current_time()):
             return "gossip_unknown_origin"
         if not frame:

@@ -3,6 +3,9 @@
 It asks every operator what it heard this one say (Recall), and takes that as said. The node signs
 once the answers and itself are more than two thirds of the stake, without which no round is decided
 anyway; everybody answered, or had a view to do so; and its own round is no older than theirs.
+
+Then it goes on asking, one operator a view while a round is open: what another process says with
+the same keys reaches this one in no other way, as no message comes back to its origin.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from protocol.codec import decode, encode
 from protocol.errors import Rejection
 from protocol.messages import Envelope, Kind, Recall, Recalled
 from protocol.recall import recalled
+from protocol.rounds.phases import Phase
 
 if TYPE_CHECKING:
     from node.driver import Driver
@@ -66,7 +70,7 @@ class Listening:
         return self._replica().setup.me
 
     async def run(self) -> None:
-        """Ask until it is safe to sign, then let the driver sign."""
+        """Ask until it is safe to sign, let the driver sign, and ask on until cancelled."""
         while not self._replica().tables():
             await self._driver.wait_changed()
         params = self._replica().setup.params
@@ -79,9 +83,16 @@ class Listening:
             with trio.move_on_after(params.view_ms / 1_000):
                 while self._round() < reached:
                     await self._driver.wait_changed()
-        self._nonce = b""
         await self._driver.start_signing()
         log.info("signing", round=self._round(), answers=len(self._answers))
+        turn = 0
+        while True:
+            while self._idle():
+                await self._driver.wait_changed()
+            rows = self._table().operators
+            await self._send_to({rows[turn % len(rows)].operator})
+            turn += 1
+            await trio.sleep(params.view_ms / 1_000)
 
     async def take(self, received: Received) -> None:
         """Take in an admitted frame of a peer.
@@ -134,23 +145,30 @@ class Listening:
         """Return with enough answers that were all given after this call."""
         self._nonce = os.urandom(NONCE_SIZE)
         self._answers = {}
-        frame = encode(Envelope(Kind.RECALL, self.me, Recall(self._nonce), b""))
-        # Once to everybody, kept for those that are not connected yet; then where it was lost.
-        silent = self._silent()
+        # The first time it is kept for those that are not connected yet.
+        operators = self._silent()
         while True:
-            for operator in silent:
-                await self._network.send(operator, frame)
+            await self._send_to(operators)
             with trio.move_on_after(view_s):
                 while self._silent():
                     await self._answered.wait()
-            silent = self._silent()
-            if not silent or enough(self._table(), self.me, self._answers):
+            if not self._silent() or enough(self._table(), self.me, self._answers):
                 return
-            silent &= self._network.connected()
+            # Those that answered, too: what they hear meanwhile shows another process that runs.
+            operators = set(self._network.connected())
+
+    async def _send_to(self, operators: set[bytes]) -> None:
+        frame = encode(Envelope(Kind.RECALL, self.me, Recall(self._nonce), b""))
+        for operator in operators - {self.me}:
+            await self._network.send(operator, frame)
 
     def _silent(self) -> set[bytes]:
         others = {row.operator for row in self._table().operators} - {self.me}
         return others - self._answers.keys()
+
+    def _idle(self) -> bool:
+        state = self._replica().state.round
+        return state is None or state.phase is Phase.IDLE
 
     def _round(self) -> int:
         state = self._replica().state.round
