@@ -30,6 +30,8 @@ from protocol.messages import (
     Kind,
     OutcomeBody,
     Proposal,
+    Recall,
+    Recalled,
     SegmentResult,
     Status,
     Timeout,
@@ -114,6 +116,8 @@ GOOD = {
     "fetch": unsigned(1, Kind.FETCH, Fetch((WORD,))),
     "fetch batches": unsigned(1, Kind.FETCH_BATCHES, FetchBatches(3)),
     "batches": unsigned(1, Kind.BATCHES, Batches((DECIDED,))),
+    "recall": unsigned(1, Kind.RECALL, Recall(bytes(16))),
+    "recalled": unsigned(1, Kind.RECALLED, Recalled(bytes(16), ROUND, (b"checked later",))),
     "outcome": unsigned(1, Kind.OUTCOME, OutcomeBody(2, WORD, b"", (), 0, 0, 0)),
     "bodies": unsigned(
         1,
