@@ -53,6 +53,7 @@ from node.proving.engine import EngineConfig, open_engine
 from node.proving.port import EngineProver
 from node.services.checking import CheckingService
 from node.services.intake import take_frames
+from node.services.listening import Listening
 from node.services.private_inputs import PrivateInputs
 from node.services.proving import ProvingService
 from node.services.reports import ReportService
@@ -70,6 +71,7 @@ from protocol.inputs import AskPolicy, ProgramRegistered
 from protocol.messages import Batches, DecidedRound, Envelope, Kind
 from protocol.params import NETWORKS, ProtocolParams
 from protocol.replica import Replica
+from protocol.rotation import view_at
 from protocol.setup import Setup
 
 if TYPE_CHECKING:
@@ -206,10 +208,12 @@ class _Node:
             cipher=BidCiphers(identity.keys.sealing),
         )
         self.handlers: dict[type[Any], Callable[[Any], Any]] = {}
-        guard = SigningGuard(store, identity.keys, identity.domain, identity.operator)
+        self.guard = SigningGuard(
+            store, identity.keys, identity.domain, identity.operator, self._began_view()
+        )
         self.driver = Driver(
             store=store,
-            guard=guard,
+            guard=self.guard,
             clock=self.clock,
             restore=self._restore,
             handlers=self.handlers,
@@ -256,6 +260,15 @@ class _Node:
                 infrastructure.start_soon(self._epoch_keeper(watcher).keep)
                 infrastructure.start_soon(retire_idle_workers)
                 facade = self._facade(self.replica, watcher)
+                listening = Listening(
+                    replica=lambda: self.replica,
+                    driver=self.driver,
+                    guard=self.guard,
+                    ingress=self.ingress,
+                    horizon=self._horizon,
+                    network=self.network,
+                    clock=self.clock,
+                )
                 async with trio.open_nursery() as intake:
                     intake.start_soon(
                         take_frames,
@@ -263,10 +276,11 @@ class _Node:
                         self.ingress,
                         self._horizon,
                         self.network,
-                        self.driver.put,
+                        listening.take,
                         self.metrics,
                         self.clock,
                     )
+                    intake.start_soon(listening.run)
                     stop = trio.Event()
                     infrastructure.start_soon(
                         serve_api, build_api(facade), listener, config.api, stop
@@ -308,6 +322,12 @@ class _Node:
         if not isinstance(machine, Replica):
             raise TypeError("the driver runs another machine")
         return machine
+
+    def _began_view(self) -> int:
+        """The last view in which an earlier life of this operator can have signed anything."""
+        params = self.identity.params
+        latest_ms = self.clock.now_ms() + params.clock_bound_ms
+        return view_at(latest_ms, self.identity.deployment.genesis_ms, params.view_ms)
 
     def _horizon(self) -> Horizon:
         tables, state = self.replica.tables(), self.replica.state.round
@@ -488,7 +508,7 @@ class _Node:
             escrow_of=self._escrow_of,
             history=self.history,
             evidence=self.evidence,
-            health=Health(replica, self.network, watcher).checks,
+            health=Health(replica, self.network, watcher, self.guard).checks,
             metrics=self.metrics,
             clock=self.clock,
         )

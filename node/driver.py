@@ -2,7 +2,8 @@
 
 Everything the machine is told is on disk first, with the time it is told, so that a restart comes
 to the same state. All inputs that wait are journalled in one fsync. After a restart: the snapshot,
-the journal after it, own statements that missed the journal, then the machine's `resume`.
+the journal after it, own statements that missed the journal, then the machine's `resume`. A
+machine that speaks before the guard is open is like one whose messages were lost.
 """
 
 from __future__ import annotations
@@ -116,6 +117,7 @@ class Driver:
         self._journalled = 0
         self._checkpoint_due = False
         self._ticked_ms = 0
+        self._opening = False
         self._changed = trio.Event()
 
     async def put(self, event: AnyInput) -> None:
@@ -137,6 +139,12 @@ class Driver:
             return False
         return True
 
+    async def start_signing(self) -> None:
+        """Open the guard and have the machine say again what it could not, after all that waits."""
+        await self.submit(Tick())
+        self._opening = True
+        await self.put(Tick())
+
     async def wait_changed(self) -> None:
         """Return once the machine has taken in something more."""
         await self._changed.wait()
@@ -153,6 +161,10 @@ class Driver:
             task_status.started(self.machine)
             while True:
                 await self._take(await self._next_inputs())
+                if self._opening and not self._own:
+                    self._opening = False
+                    self._guard.open()
+                    await self._resume()
         finally:
             with trio.CancelScope(shield=True):
                 await self._store.add_events(self._events)
@@ -169,6 +181,9 @@ class Driver:
         self._own.extend(Received(frame) for frame in replay.statements)
         while self._own:
             await self._take(self._own_statements(), perform=False)
+        await self._resume()
+
+    async def _resume(self) -> None:
         effects = self.machine.resume(self._tell_time())
         # `resume` is no journalled input: what it changed is kept by this snapshot.
         await self._checkpoint()
@@ -234,6 +249,8 @@ class Driver:
         match effect:
             case Publish():
                 envelope = await self._guard.sign(effect)
+                if envelope is None:
+                    return
                 self._own.append(Received(encode(envelope)))
                 if effect.to is None:
                     await self._hand_over(Broadcast(envelope, effect.reliable))

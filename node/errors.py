@@ -39,6 +39,8 @@ class ExitCode(IntEnum):
     """The node's database is in use, corrupt, or of another version."""
     CHAIN_REJECTED = 13
     """The chain answered, but refused the call or sent nonsense."""
+    ANOTHER_INSTANCE = 14
+    """Another process signs with this operator's keys: the node stopped to contradict nobody."""
     INTERRUPTED = 130
     """Stopped by Ctrl-C."""
 
@@ -76,6 +78,19 @@ class StoreError(NodeError):
     """The node's database can not be used."""
 
     exit_code = ExitCode.STORE
+
+
+class AnotherInstanceError(NodeError):
+    """A statement of this operator that this process did not make, made since it began."""
+
+    exit_code = ExitCode.ANOTHER_INSTANCE
+
+    def __init__(self, kind: str, round_number: int, view: int) -> None:
+        super().__init__(
+            f"another process signs with this operator's keys: {kind} of round {round_number}, "
+            f"view {view} was not made here",
+            "stop the other one, then start this node again",
+        )
 
 
 class BackendError(Exception):

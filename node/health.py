@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from node.api.port import Check
 
 if TYPE_CHECKING:
+    from node.guard import SigningGuard
     from node.onchain.watch import ChainWatcher
     from node.ports import Network
     from protocol.replica import Replica
@@ -15,10 +16,13 @@ if TYPE_CHECKING:
 class Health:
     """Looks at the running parts when asked."""
 
-    def __init__(self, replica: Replica, network: Network, watcher: ChainWatcher) -> None:
+    def __init__(
+        self, replica: Replica, network: Network, watcher: ChainWatcher, guard: SigningGuard
+    ) -> None:
         self._replica = replica
         self._network = network
         self._watcher = watcher
+        self._guard = guard
 
     def checks(self) -> tuple[Check, ...]:
         """All checks, whether they pass or not."""
@@ -55,5 +59,11 @@ class Health:
                 table is not None and table.quorum(weight),
                 f"{connected} of {total} operators connected",
                 "check network.listen, the registered multiaddrs and the firewall",
+            ),
+            Check(
+                "signing",
+                self._guard.is_open,
+                "signs" if self._guard.is_open else "listens for what it said before it started",
+                "wait until operators with two thirds of the stake are connected",
             ),
         )

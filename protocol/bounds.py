@@ -27,6 +27,8 @@ from protocol.messages import (
     OutcomeBody,
     ProofRequest,
     Proposal,
+    Recall,
+    Recalled,
     SealedBid,
     SegmentResult,
     Status,
@@ -65,6 +67,8 @@ FRAME_LIMITS: Final[dict[Kind, int]] = {
     Kind.FETCH_BATCHES: KIB,
     Kind.BATCHES: 960 * KIB,
     Kind.OUTCOME: 16 * KIB,
+    Kind.RECALL: KIB,
+    Kind.RECALLED: 960 * KIB,
 }
 """Largest frame of each kind in bytes; all that is gossiped stays far below gossipsub's 1 MiB."""
 
@@ -304,4 +308,10 @@ FIELD_RULES: Final[dict[type[Wire], dict[str, Check]]] = {
         "shares": items(fits, MAX_COMMITTEE),
     },
     Batches: {"rounds": items(fits, MAX_ROUNDS)},
+    Recall: {"nonce": size(16)},
+    Recalled: {
+        "nonce": size(16),
+        "round": _u64,
+        "envelopes": items(_inner_frame, MAX_ARRAY),
+    },
 }

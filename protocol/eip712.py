@@ -36,6 +36,8 @@ from protocol.messages import (
     OutcomeBody,
     ProofRequest,
     Proposal,
+    Recall,
+    Recalled,
     SealedBid,
     SegmentResult,
     Status,
@@ -170,7 +172,15 @@ def digest(domain: Domain, body: Body | BuyBid | AskBid | Value) -> Hash:
             )
             return typed_digest(domain, "Proposal", fields)
         case (
-            Vote() | Certificate() | Fetch() | Bodies() | FetchBatches() | Batches() | OutcomeBody()
+            Vote()
+            | Certificate()
+            | Fetch()
+            | Bodies()
+            | FetchBatches()
+            | Batches()
+            | OutcomeBody()
+            | Recall()
+            | Recalled()
         ):
             raise LocalProtocolError(f"{type(body).__name__} alone has no digest")
         case _:

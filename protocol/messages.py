@@ -47,6 +47,9 @@ class Kind(IntEnum):
     FETCH_BATCHES = 23
     BATCHES = 24
     OUTCOME = 25
+    # what a starting node asks before it signs
+    RECALL = 30
+    RECALLED = 31
 
 
 class ProofRequest(Wire, frozen=True):
@@ -339,6 +342,23 @@ class Batches(Wire, frozen=True):
     rounds: tuple[DecidedRound, ...]
 
 
+class Recall(Wire, frozen=True):
+    """A starting node asks what it was heard to say: statements of its own that still matter."""
+
+    nonce: bytes
+    """16 bytes; the answer names them."""
+
+
+class Recalled(Wire, frozen=True):
+    """Answers a Recall: the asker's statements as held, and the certificates of the open round."""
+
+    nonce: bytes
+    round: int
+    """The round that the answering node works on; 0 before its first operator table."""
+    envelopes: tuple[bytes, ...]
+    """Encoded envelopes; each is checked as if it had arrived by itself."""
+
+
 Body = (
     ProofRequest
     | SealedBid
@@ -361,6 +381,8 @@ Body = (
     | Bodies
     | FetchBatches
     | Batches
+    | Recall
+    | Recalled
 )
 
 BODY_TYPES: Final[dict[Kind, type[Wire]]] = {
@@ -386,6 +408,8 @@ BODY_TYPES: Final[dict[Kind, type[Wire]]] = {
     Kind.FETCH_BATCHES: FetchBatches,
     Kind.BATCHES: Batches,
     Kind.OUTCOME: OutcomeBody,
+    Kind.RECALL: Recall,
+    Kind.RECALLED: Recalled,
 }
 
 

@@ -45,8 +45,9 @@ class Pool:
     """The pools in a replica's state."""
 
     def __init__(
-        self, domain: Domain, params: ProtocolParams, state: ReplicaState, jobs: Jobs
+        self, me: Address, domain: Domain, params: ProtocolParams, state: ReplicaState, jobs: Jobs
     ) -> None:
+        self._me = me
         self._domain = domain
         self._params = params
         self._state = state
@@ -120,6 +121,9 @@ class Pool:
     ) -> SignedReceipt | None:
         """Keep what a member promised of a bid in the pool; None if that is known, or no matter."""
         bid_id, member = Hash(body.bid_id), Address(body.member)
+        if member == self._me:
+            # An earlier life may have promised what the disk has forgotten: it is kept.
+            self._state.promised.setdefault(bid_id, body.round)
         if bid_id not in self._state.bids or member not in members:
             return None
         held = self._state.receipts.setdefault(bid_id, {})

@@ -89,7 +89,7 @@ class Replica:
         self.state = empty_state() if state is None else state
         self._tables: dict[int, OperatorTable] = {}
         self._jobs = Jobs(setup.me, setup.domain, setup.params, setup.genesis_ms, self.state)
-        self._pool = Pool(setup.domain, setup.params, self.state, self._jobs)
+        self._pool = Pool(setup.me, setup.domain, setup.params, self.state, self._jobs)
         self._offers = Offers(setup, self.state)
         self._settlements = Settlements(setup.me, setup.params, self.state)
         self._receipts = Receipts(setup.me, self.state)
@@ -275,15 +275,21 @@ class Replica:
     def _archive(self, body: Batches) -> None:
         """Keep the bodies of decided rounds until they are adopted."""
         for record in body.rounds:
+            named = {*record.value.bids, *record.value.outcomes}
+            found: dict[Hash, bytes] = {}
             for frame in record.envelopes:
+                envelope = decode(frame)
                 try:
-                    identity = identity_of(self.setup.domain, decode(frame))
+                    identity = identity_of(self.setup.domain, envelope)
                 except Rejection:
                     continue
-                if identity is not None and (
-                    identity in record.value.bids or identity in record.value.outcomes
-                ):
-                    self.state.archive[identity] = frame
+                if identity is not None:
+                    found[identity] = frame
+                if identity in named and isinstance(envelope.body, SealedBid):
+                    named.add(envelope.body.request_id)
+            self.state.archive.update(
+                {identity: frame for identity, frame in found.items() if identity in named}
+            )
 
     def _ask_for_unknown(self, envelope: Envelope, body: BidList) -> None:
         """Gossip is lossy: what a member lists and this node lacks, the member is asked for."""

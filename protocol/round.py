@@ -86,6 +86,7 @@ from protocol.rounds.votes import (
     decide,
     hear_commit,
     hear_vote,
+    learned_view,
     sign_commit,
     sign_lock,
 )
@@ -148,8 +149,13 @@ def next_round(state: RoundState, app: Application, ctx: RoundContext, now_ms: i
 
 
 def resume(state: RoundState, app: Application, ctx: RoundContext, now_ms: int) -> Stepped:
-    """After a restart: publish again what was said in the open round, ask again what is awaited."""
+    """After a restart: publish again what was said in the open round, ask again what is awaited.
+
+    A LOCK may have been forgotten with a part of the disk: the highest PrepareCert known passes for
+    locked, so that agreement does not lean on this node's memory.
+    """
     turn = Turn(clone(state), app, ctx, now_ms)
+    turn.state.lock_view = max(state.lock_view, learned_view(state.valid))
     turn.say_again()
     turn.state.asked = {}
     turn.state.answered = {}

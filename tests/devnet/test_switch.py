@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import subprocess
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.skipif(bool(missing_for_switch()), reason=missing_for_s
 
 PORT = 5_000
 TIMEOUT_S = 1.0
+RETRY_S = 0.02
 RETRANSMITTED_S = 10.0
 
 
@@ -38,14 +41,23 @@ def listening(switch: Switch, name: str) -> socket.socket:
 
 
 def dial(switch: Switch, source: str, target: str) -> socket.socket:
-    made = switch.sockets[source].namespace.socket()
-    made.settimeout(TIMEOUT_S)
-    try:
-        made.connect((switch.sockets[target].address, PORT))
-    except OSError:
-        made.close()
-        raise
-    return made
+    """A connection; raises TimeoutError if there is no way within the time."""
+    end = time.monotonic() + TIMEOUT_S
+    while True:
+        made = switch.sockets[source].namespace.socket()
+        made.settimeout(TIMEOUT_S)
+        try:
+            made.connect((switch.sockets[target].address, PORT))
+        except OSError as exc:
+            made.close()
+            # After a cut the kernel knows for a moment that nobody answered for the address.
+            if exc.errno != errno.EHOSTUNREACH:
+                raise
+            if time.monotonic() > end:
+                raise TimeoutError from exc
+            time.sleep(RETRY_S)
+        else:
+            return made
 
 
 def test_whoever_is_apart_reaches_its_own_and_nobody_else(switch: Switch) -> None:

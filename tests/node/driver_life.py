@@ -30,9 +30,11 @@ async def main(path: Path) -> None:
     async def nothing(effect: object) -> None:
         pass
 
+    guard = SigningGuard(store, KEYS, DOMAIN, ME, began_view=-1)
+    guard.open()
     driver = Driver(
         store=store,
-        guard=SigningGuard(store, KEYS, DOMAIN, ME),
+        guard=guard,
         clock=SimpleNamespace(now_ms=lambda: time.time_ns() // 1_000_000),
         restore=ToyMachine,
         handlers={Broadcast: broadcast, Decided: nothing, Record: nothing},

@@ -42,10 +42,13 @@ class World:
         self.store.close()
         self.store = Store.open(self.path)
 
-    def driver(self, machine=ToyMachine, **options):
+    def driver(self, machine=ToyMachine, *, may_sign=True, **options):
+        guard = SigningGuard(self.store, KEYS, DOMAIN, ME, began_view=-1)
+        if may_sign:
+            guard.open()
         return Driver(
             store=self.store,
-            guard=SigningGuard(self.store, KEYS, DOMAIN, ME),
+            guard=guard,
             clock=SimpleNamespace(now_ms=lambda: self.now_ms),
             restore=machine,
             handlers={

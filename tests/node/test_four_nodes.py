@@ -93,9 +93,11 @@ class Node:
         self.store = store
         self.ingress = Ingress(DOMAIN, CRYPTO, self.faults.append)
         self.arrivals, self.inbound = trio.open_memory_channel(1_000)
+        guard = SigningGuard(store, keys, DOMAIN, self.me, began_view=-1)
+        guard.open()
         self.driver = Driver(
             store=store,
-            guard=SigningGuard(store, keys, DOMAIN, self.me),
+            guard=guard,
             clock=CLOCK,
             restore=lambda raw: Replica(setup) if raw is None else Replica.restore(setup, raw),
             handlers={

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from node.crypto import Crypto
+from node.errors import AnotherInstanceError, ExitCode
 from node.guard import SigningGuard
 from node.store import Store
 from protocol.effects import Publish
 from protocol.eip712 import signed_digest
 from protocol.errors import LocalProtocolError
-from protocol.messages import Accept, Commit, FetchBatches, Kind, Vote
+from protocol.messages import Accept, Commit, Envelope, FetchBatches, Kind, Timeout, Vote
+from protocol.slots import slot_named
 from tests.node.toy_machine import DOMAIN, KEYS
 from tests.node.toy_machine import ME as OPERATOR
 
@@ -27,8 +29,11 @@ def store(path):
     made.close()
 
 
-def guard_of(store):
-    return SigningGuard(store, KEYS, DOMAIN, OPERATOR)
+def guard_of(store, began_view=-1, *, may_sign=True):
+    guard = SigningGuard(store, KEYS, DOMAIN, OPERATOR, began_view)
+    if may_sign:
+        guard.open()
+    return guard
 
 
 def prepare(value, round_number=7, slot=b"7/3"):
@@ -77,3 +82,74 @@ async def test_nothing_is_signed_in_a_pruned_round(store):
         await guard_of(store).sign(prepare(b"\x0b"))
     later = await guard_of(store).sign(prepare(b"\x0b", round_number=8, slot=b"8/3"))
     assert later.body.round == 8
+
+
+def timeout(view, round_number=7):
+    body = Timeout(1, round_number, view, OPERATOR, 0, bytes(32), None)
+    return Publish(Kind.TIMEOUT, body, slot_named(Kind.TIMEOUT, body))
+
+
+async def said_elsewhere(tmp_path, publish):
+    """The statement as another process signs it, with the same keys and another disk."""
+    other = Store.open(tmp_path / "other.db")
+    envelope = await guard_of(other).sign(publish)
+    other.close()
+    return envelope
+
+
+async def test_before_it_is_open_only_what_is_stored_is_said(store):
+    said = await guard_of(store).sign(timeout(3))
+    closed = guard_of(store, may_sign=False)
+    assert await closed.sign(timeout(3)) == said
+    assert await closed.sign(timeout(4)) is None
+    closed.open()
+    assert (await closed.sign(timeout(4))).body.view == 4
+
+
+async def test_nothing_new_is_said_in_a_view_that_had_begun_before_this_process(store):
+    said = await guard_of(store).sign(timeout(3))
+    guard = guard_of(store, began_view=5)
+    assert await guard.sign(timeout(3)) == said
+    assert await guard.sign(timeout(5)) is None
+    assert (await guard.sign(timeout(6))).body.view == 6
+
+
+async def test_what_peers_heard_takes_its_slot(store, tmp_path):
+    accept = Publish(Kind.ACCEPT, Accept(bytes(32), 0, OPERATOR, b"\x01" * 32), b"")
+    slot = slot_named(Kind.ACCEPT, accept.body)
+    heard = await said_elsewhere(tmp_path, accept)
+    guard = guard_of(store, began_view=5)
+    await guard.hear(heard)
+    other = Publish(Kind.ACCEPT, Accept(bytes(32), 0, OPERATOR, b"\x02" * 32), slot)
+    assert await guard.sign(other) == heard
+
+
+async def test_an_old_statement_that_is_heard_stops_nothing(store, tmp_path):
+    await guard_of(store, began_view=5).hear(await said_elsewhere(tmp_path, timeout(5)))
+
+
+async def test_a_statement_made_since_the_start_and_not_here_is_another_process(store, tmp_path):
+    guard = guard_of(store, began_view=5)
+    await guard.hear(await guard.sign(timeout(7)))
+    heard = await said_elsewhere(tmp_path, timeout(6))
+    with pytest.raises(AnotherInstanceError) as caught:
+        await guard.hear(heard)
+    assert caught.value.exit_code is ExitCode.ANOTHER_INSTANCE
+    assert await guard.sign(timeout(6)) == heard
+
+
+async def test_a_statement_of_a_pruned_round_is_not_taken_for_another_process(store, tmp_path):
+    guard = guard_of(store, began_view=5)
+    await guard.sign(timeout(6))
+    await store.prune_statements(8)
+    await guard.hear(await said_elsewhere(tmp_path, timeout(6)))
+
+
+async def test_the_commit_of_an_earlier_life_stands(store):
+    guard = guard_of(store)
+    word = bytes(32)
+    heard = Commit(1, 7, word, 0, word, b"\x0e" * 32, word, word)
+    await guard.hear(Envelope(Kind.COMMIT, OPERATOR, heard, bytes(96)))
+    other = Commit(1, 7, word, 0, word, b"\x0d" * 32, word, word)
+    said = await guard.sign(Publish(Kind.COMMIT, other, slot_named(Kind.COMMIT, other)))
+    assert said.body == heard

@@ -31,6 +31,8 @@ from protocol.messages import (
     Kind,
     OutcomeBody,
     Proposal,
+    Recall,
+    Recalled,
     SegmentResult,
     Status,
     Timeout,
@@ -122,6 +124,8 @@ GOOD = {
     "fetch": unsigned(1, Kind.FETCH, Fetch((WORD,))),
     "fetch batches": unsigned(1, Kind.FETCH_BATCHES, FetchBatches(3)),
     "batches": unsigned(1, Kind.BATCHES, Batches((DECIDED,))),
+    "recall": unsigned(1, Kind.RECALL, Recall(bytes(16))),
+    "recalled": unsigned(1, Kind.RECALLED, Recalled(bytes(16), ROUND, (b"checked later",))),
     "outcome": unsigned(1, Kind.OUTCOME, OutcomeBody(2, WORD, b"", (), 0, 0, 0)),
     "bodies": unsigned(
         1,
@@ -459,6 +463,8 @@ async def test_mutants_are_refused_with_a_reason(ingress, faults):
                 Kind.OUTCOME,
                 Kind.BODIES,
                 Kind.CERTIFICATE,
+                Kind.RECALL,
+                Kind.RECALLED,
             }
     assert faults == []
 

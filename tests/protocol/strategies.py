@@ -174,6 +174,13 @@ BODIES = {
     Kind.OUTCOME: st.builds(
         m.OutcomeBody, u8, hashes, st.binary(max_size=200), listed(addresses), u32, u32, u8
     ),
+    Kind.RECALL: st.builds(m.Recall, st.binary(min_size=16, max_size=16)),
+    Kind.RECALLED: st.builds(
+        m.Recalled,
+        st.binary(min_size=16, max_size=16),
+        u64,
+        listed(st.binary(min_size=1, max_size=200)),
+    ),
 }
 
 

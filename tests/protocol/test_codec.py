@@ -178,6 +178,8 @@ def corpus():
         Kind.BODIES: s.m.Bodies((b"\x01\x02",)),
         Kind.FETCH_BATCHES: s.m.FetchBatches(9),
         Kind.BATCHES: s.m.Batches((s.m.DecidedRound(value, commit, (b"\x01",), (shares,)),)),
+        Kind.RECALL: s.m.Recall(bytes(16)),
+        Kind.RECALLED: s.m.Recalled(bytes(16), 2, (b"\x01\x02",)),
     }
     return [
         encode(Envelope(int(kind), account, body, bytes(SIGNATURE_SIZES[kind])))

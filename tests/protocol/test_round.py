@@ -658,6 +658,17 @@ def test_a_restarted_node_says_again_what_it_said_and_nothing_else() -> None:
     assert state.lock_view == view
 
 
+def test_after_a_restart_the_highest_certificate_known_passes_for_locked() -> None:
+    """Its LOCK may have been on the part of the disk that an old copy lacks."""
+    bench, view, lists = voting(A)
+    known = bench.certificate(Kind.PREPARE, view - 1, bench.value(lists[:3], A))
+    bench.hear(bench.timeout(bench.others()[0], view - 1, known))
+    bench.state, _ = resume(bench.state, bench.app, bench.ctx, bench.now)
+    bench.hear(bench.proposal(view, bench.value(lists, A)))
+    assert bench.spoken(Kind.PREPARE) == []
+    assert bench.refusals() == [RejectionReason.LOCKED.code]
+
+
 def test_a_statement_that_the_guard_kept_from_before_is_accepted() -> None:
     """The journal's tail was lost, the guard's store was not: the older list stands."""
     bench = Bench()
