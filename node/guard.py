@@ -6,6 +6,7 @@ guard hands out the stored envelope byte for byte.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,11 +24,20 @@ if TYPE_CHECKING:
 
 
 class SigningGuard:
-    """The only holder of the signing keys while a node runs."""
+    """The only signer of statements while a node runs.
 
-    def __init__(self, store: Store, keys: NodeKeys, domain: Domain, operator: Address) -> None:
+    `keys_at` gives the keys that an epoch's table names; None: the epoch in force.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys_at: Callable[[int | None], NodeKeys],
+        domain: Domain,
+        operator: Address,
+    ) -> None:
         self._store = store
-        self._keys = keys
+        self._keys_at = keys_at
         self._domain = domain
         self._operator = operator
 
@@ -36,33 +46,34 @@ class SigningGuard:
 
         Raises:
             LocalProtocolError: the round was pruned, so what was said in it is no longer known.
+            KeystoreError: the epoch's table names keys that this node does not hold.
             StoreError: nothing was signed that anyone has seen.
         """
         slot = bytes([publish.kind]) + publish.slot
         round_number = int(getattr(publish.body, "round", 0))
-        make = partial(self._frame, publish)
+        # Looked up here: `make` runs in the store's thread, beside the machine with the tables.
+        keys = self._keys_at(getattr(publish.body, "epoch", None))
+        make = partial(self._frame, publish, keys)
         frame = await self._store.claim_statement(slot, round_number, make)
         if frame is None:
             raise LocalProtocolError(f"round {round_number} was pruned from the guard")
         return decode(frame)
 
-    def _frame(self, publish: Publish) -> bytes:
+    def _frame(self, publish: Publish, keys: NodeKeys) -> bytes:
         return encode(
             Envelope(
                 kind=int(publish.kind),
                 sender=self._operator,
                 body=publish.body,
-                signature=self._signature(publish),
+                signature=self._signature(publish, keys),
             )
         )
 
-    def _signature(self, publish: Publish) -> bytes:
+    def _signature(self, publish: Publish, keys: NodeKeys) -> bytes:
         match SIGNATURE_SIZES[publish.kind]:
             case 96:
-                return self._keys.bls.sign(body_digest(self._domain, publish.kind, publish.body))
+                return keys.bls.sign(body_digest(self._domain, publish.kind, publish.body))
             case 65:
-                return self._keys.session.sign(
-                    body_digest(self._domain, publish.kind, publish.body)
-                )
+                return keys.session.sign(body_digest(self._domain, publish.kind, publish.body))
             case _:
                 return b""

@@ -42,12 +42,13 @@ async def settle_one(
     accounts: tuple[Account, ...],
     deadline_s: int,
     seen: Callable[[Json], None] = lambda _: None,
+    allowlist: tuple[bytes, ...] = (),
 ) -> Json:
     """Submit one request through any node and stay until it is over; its document."""
     async with open_http() as http:
         client = NodeClient(cluster.api_urls, http)
         node = await client.get("/v1/node")
-        order = Order("solvency", accounts, MAX_FEE, deadline_s)
+        order = Order("solvency", accounts, MAX_FEE, deadline_s, allowlist)
         prepared = await trio.to_thread.run_sync(prepare, order, cluster.requester, node)
         return await submit(client, prepared, seen)
 

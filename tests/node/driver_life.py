@@ -32,7 +32,7 @@ async def main(path: Path) -> None:
 
     driver = Driver(
         store=store,
-        guard=SigningGuard(store, KEYS, DOMAIN, ME),
+        guard=SigningGuard(store, lambda _: KEYS, DOMAIN, ME),
         clock=SimpleNamespace(now_ms=lambda: time.time_ns() // 1_000_000),
         restore=ToyMachine,
         handlers={Broadcast: broadcast, Decided: nothing, Record: nothing},

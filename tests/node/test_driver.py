@@ -45,7 +45,7 @@ class World:
     def driver(self, machine=ToyMachine, **options):
         return Driver(
             store=self.store,
-            guard=SigningGuard(self.store, KEYS, DOMAIN, ME),
+            guard=SigningGuard(self.store, lambda _: KEYS, DOMAIN, ME),
             clock=SimpleNamespace(now_ms=lambda: self.now_ms),
             restore=machine,
             handlers={

@@ -94,7 +94,7 @@ class Node:
         self.arrivals, self.inbound = trio.open_memory_channel(1_000)
         self.driver = Driver(
             store=store,
-            guard=SigningGuard(store, keys, DOMAIN, self.me),
+            guard=SigningGuard(store, lambda _: keys, DOMAIN, self.me),
             clock=CLOCK,
             restore=lambda raw: Replica(setup) if raw is None else Replica.restore(setup, raw),
             handlers={

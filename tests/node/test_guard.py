@@ -28,7 +28,7 @@ def store(path):
 
 
 def guard_of(store):
-    return SigningGuard(store, KEYS, DOMAIN, OPERATOR)
+    return SigningGuard(store, lambda _: KEYS, DOMAIN, OPERATOR)
 
 
 def prepare(value, round_number=7, slot=b"7/3"):
