@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from protocol.inputs import Operator, TableOpened
     from protocol.types import Address
 
-MEND: Final = "restore that set, or see docs/security.md on keys that are lost"
+MEND: Final = "put that set back into keys_dir; if it is lost, see docs/security.md"
 
 
 def set_named(
@@ -32,7 +32,9 @@ def set_named(
             return keys
         if keys.session.address == session:
             name = "BLS key" if keys.bls.public_key != bls_key else "sealing key"
-    raise KeystoreError(f"no key set here has the {name} of session 0x{session.hex()}", MEND)
+    raise KeystoreError(
+        f"no key set here has the {name} registered with session 0x{session.hex()}", MEND
+    )
 
 
 class EpochKeys:
