@@ -48,6 +48,15 @@ class TableRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RegisteredKeys:
+    """What an operator registered last, for the next table; `bls_key` is x | y, 96 bytes."""
+
+    session: Address
+    bls_key: bytes
+    sealing_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Peer:
     """A registered peer id (a multihash) and comma-separated multiaddrs, unchecked."""
 
@@ -90,6 +99,15 @@ class ProverRegistry:
         ]
         outputs = await self.client.batch(calls)
         return tuple(Peer(*function.result(rpc_values.data(output))) for output in outputs)
+
+    async def registered_keys(self, operator: bytes) -> RegisteredKeys | None:
+        """The keys that the next table to be frozen will name; None for who is not registered."""
+        (key_id,) = await _read(self.client, self.address, interfaces.KEY_ID_OF, operator)
+        if not key_id:
+            return None
+        (record,) = await _read(self.client, self.address, interfaces.KEY_RECORD, key_id)
+        key, _, _, session, sealing_key, _ = record
+        return RegisteredKeys(Address(session), b"".join(key), sealing_key)
 
     async def stake_of(self, operator: bytes) -> int:
         """Stake that stays slashable for a table's lifetime, in the weight unit."""

@@ -13,10 +13,12 @@ from chain.abi import event, function, solidity_error
 
 _ENTRY: Final = "(address,address,uint96,bytes32[3],bytes32,bytes32)"
 OPERATOR_KEYS: Final = "(address,bytes,bytes,bytes32,bytes,string)"
-"""What `registerForOperatorSets` carries, abi-encoded: struct OperatorKeys."""
+"""What `registerForOperatorSets` carries, abi-encoded, and `rotateKeys`: struct OperatorKeys."""
+_KEY_RECORD: Final = "(bytes32[3],address,uint64,address,bytes32,bytes32)"
 
 SET_UP_AVS: Final = function("setUpAvs(string,address[])")
 SET_ALLOWED: Final = function("setAllowed(address,bool)")
+ROTATE_KEYS: Final = function(f"rotateKeys(address,{OPERATOR_KEYS})")
 UPDATE_MULTIADDRS: Final = function("updateMultiaddrs(address,string)")
 FREEZE_TABLE: Final = function("freezeTable()", "uint64")
 OPEN_EPOCH: Final = function("openEpoch()", "uint64")
@@ -24,6 +26,8 @@ CURRENT_EPOCH: Final = function("currentEpoch()", "uint64")
 EPOCH_OF: Final = function("epochOf(uint64)", "uint64,uint64,bytes32,uint256,uint256")
 TABLE_OF: Final = function("tableOf(uint64)", f"{_ENTRY}[]")
 TABLE_HASH_OF: Final = function("tableHashOf(uint64)", "bytes32")
+KEY_ID_OF: Final = function("keyIdOf(address)", "uint32")
+KEY_RECORD: Final = function("keyRecord(uint32)", _KEY_RECORD)
 PEER_OF: Final = function("peerOf(address)", "bytes,string")
 STAKE_OF: Final = function("stakeOf(address)", "uint96")
 OPERATOR_OF_SESSION: Final = function("operatorOfSession(address)", "address")
@@ -124,6 +128,7 @@ _REGISTRY_ERRORS: Final = (
     "MalformedNonSigners()",
     "MultiaddrsTooLong()",
     "NotDue(uint256)",
+    "NotOperator()",
     "NotOperatorNorSession()",
     "NothingFrozen()",
     "OnlyAllocationManager()",

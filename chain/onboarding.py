@@ -1,4 +1,4 @@
-"""The calls by which operators join the network, programs are registered, and escrow is funded.
+"""The calls by which operators join and rotate, programs are registered, and escrow is funded.
 
 Each builder returns calldata and target; who signs stands in its docstring. Order: register, stake
 and delegate, wait out the allocation-configuration delay, allocate, be allowed by the registry's
@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class OperatorKeys:
-    """What an operator registers with.
+    """What an operator registers with, and rotates to.
 
     `session` is a 20-byte address, `bls_key` a 128-byte EIP-2537 G1 point, `proof_of_possession` a
     256-byte G2 point (the BLS key's signature over `protocol.eip712.key_registration_digest`),
@@ -50,9 +50,9 @@ class OperatorKeys:
     peer_id: bytes
     multiaddrs: str
 
-    def encode(self) -> bytes:
-        """abi.encode(OperatorKeys), as the registrar decodes it."""
-        values = (
+    def values(self) -> tuple[object, ...]:
+        """The fields of the contract's struct."""
+        return (
             self.session,
             self.bls_key,
             self.proof_of_possession,
@@ -60,7 +60,10 @@ class OperatorKeys:
             self.peer_id,
             self.multiaddrs,
         )
-        return encode_all([interfaces.OPERATOR_KEYS], [values])
+
+    def encode(self) -> bytes:
+        """abi.encode(OperatorKeys), as the registrar decodes it."""
+        return encode_all([interfaces.OPERATOR_KEYS], [self.values()])
 
 
 def register_as_operator(
@@ -115,6 +118,12 @@ def join(contracts: Contracts, operator: bytes, keys: OperatorKeys) -> Step:
     parameters = (contracts.prover_registry, [OPERATOR_SET], keys.encode())
     data = interfaces.REGISTER_FOR_OPERATOR_SETS.call(operator, parameters)
     return Step("registerForOperatorSets", contracts.allocation_manager, data)
+
+
+def rotate_keys(contracts: Contracts, operator: bytes, keys: OperatorKeys) -> Step:
+    """Signed by the operator: the next table that is frozen names these keys; the peer id stays."""
+    data = interfaces.ROTATE_KEYS.call(operator, keys.values())
+    return Step("rotateKeys", contracts.prover_registry, data)
 
 
 def leave(contracts: Contracts, operator: bytes) -> Step:

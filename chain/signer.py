@@ -104,7 +104,8 @@ class Sender:
 
         `earlier` are the attempts that were journalled before a restart or a failure; without them
         a second call is a second logical transaction. After any error the caller may call again
-        with all journalled attempts.
+        with all journalled attempts. Those of another account (the session key has rotated since)
+        share no nonce with this one's: only `done` can tell of their effect.
 
         Raises:
             RevertedError: it would revert (nothing was sent), or it was mined and reverted.
@@ -114,7 +115,7 @@ class Sender:
         """
         if not 0 < transaction.gas <= TRANSACTION_GAS_LIMIT:
             raise ValueError(f"a gas limit of {transaction.gas}")
-        attempts = list(earlier)
+        attempts = [attempt for attempt in earlier if attempt.sender() == self.address]
         with trio.move_on_after(deadline_s):
             async with self._turn:
                 return await self._settle(transaction, attempts, journal, done)

@@ -39,6 +39,12 @@ class SentTransaction:
     fees: Fees
     raw: bytes
 
+    def sender(self) -> Address:
+        """The account that signed it."""
+        from eth_account import Account as Signer  # noqa: PLC0415  slow to import, seldom needed
+
+        return Address(bytes.fromhex(Signer.recover_transaction(self.raw)[2:]))
+
 
 class Account:
     """A secp256k1 key and its address; the nonce is for the sender to own."""

@@ -31,15 +31,19 @@ from devnet.operators import (
     fund_requester,
     open_next_epoch,
     register_operators,
+    register_rotation,
     transactions_mined_at_once,
 )
 from devnet.ports import free_ports
 from devnet.programs import program_keys
 from devnet.relay import listen_at, relay, tcp_socket
 from devnet.switch import open_switch
+from node.config import load_config
 from node.crypto import SessionKey
 from node.errors import ExitCode
 from node.keys import random_keys
+from node.keystore import DEVNET
+from node.onchain.rotation import prepare_rotation
 from node.proving.build import build_program
 from protocol.dispatch import classify
 
@@ -169,6 +173,17 @@ class Cluster:
             raise DevnetError(f"{name} is running; kill or stop it first")
         self.start(name)
         await self.wait_ready([name])
+
+    async def rotate_keys(self, name: str) -> None:
+        """Rotate a running node's keys as its operator would: make, restart, register.
+
+        They count from the next table that is frozen on.
+        """
+        files = self.nodes[name].files
+        rotation = await prepare_rotation(load_config(files.config), DEVNET)
+        await self.stop(name)
+        await self.restart(name)
+        await register_rotation(self.client, self.deployment, files.position, rotation)
 
     async def wait_ready(self, names: list[str], deadline_s: float = READY_DEADLINE_S) -> None:
         """Wait until these nodes say that they are ready.

@@ -20,8 +20,8 @@ from chain.onboarding import WAD, OperatorKeys, Step
 from chain.signer import Sender, SendPolicy, Transaction
 from devnet.accounts import OWNER, account, operator_index, staker_index
 from devnet.errors import DevnetError
-from node.crypto import eip2537_g1, eip2537_g2
-from protocol.eip712 import Domain, key_registration_digest
+from node.onchain.registration import proven_keys
+from protocol.eip712 import Domain
 from protocol.types import Address
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chain.rpc_values import Receipt
     from chain.transaction import Account, SentTransaction
     from node.crypto import BlsKey
+    from node.onchain.rotation import Rotation
 
 STAKE: Final = 100 * 10**18
 """Tokens delegated to each operator, twice the minimum of `NetworkPlan`."""
@@ -81,13 +82,15 @@ class MinedBlocks:
 
 def operator_keys(deployment: Deployment, operator: Address, new: NewOperator) -> OperatorKeys:
     """The keys with the proof that the operator holds the BLS key."""
-    domain = Domain(deployment.chain_id, deployment.contracts.prover_registry)
-    point = eip2537_g1(new.bls_key.public_key)
-    digest = key_registration_digest(
-        domain, operator, Address(new.session), point, new.sealing_key, new.peer_id
+    return proven_keys(
+        Domain(deployment.chain_id, deployment.contracts.prover_registry),
+        operator,
+        Address(new.session),
+        new.bls_key,
+        new.sealing_key,
+        new.peer_id,
+        new.multiaddrs,
     )
-    proof = eip2537_g2(new.bls_key.sign(digest))
-    return OperatorKeys(new.session, point, proof, new.sealing_key, new.peer_id, new.multiaddrs)
 
 
 async def register_operators(
@@ -119,6 +122,20 @@ async def register_operators(
         keys = operator_keys(deployment, Address(sender.address), new)
         await perform(client, sender, onboarding.join(contracts, sender.address, keys))
     return () if mined is None else (mined,)
+
+
+async def register_rotation(
+    client: ChainClient, deployment: Deployment, position: int, rotation: Rotation
+) -> None:
+    """What the holder of an operator's cold key does for its node's next key set.
+
+    Raises:
+        ChainError: a step failed; RevertedError names the contract's own error.
+    """
+    operator = _sender(client, account(operator_index(position)), deployment)
+    session = rotation.keys.session.address
+    await perform(client, operator, Step("fund session", session, b"", SESSION_ETHER))
+    await perform(client, operator, rotation.step)
 
 
 async def open_next_epoch(

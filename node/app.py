@@ -31,6 +31,7 @@ from node.chain_errors import explained
 from node.client.api import NodeClient
 from node.crypto import Crypto
 from node.driver import Driver
+from node.epoch_keys import EpochKeys
 from node.errors import ConfigError, NodeError, PortInUseError
 from node.evidence import EvidenceBook
 from node.facade import NodeFacade
@@ -39,12 +40,13 @@ from node.health import Health
 from node.history import History
 from node.ingress import Ingress
 from node.ingress_checks import Horizon
-from node.keys import NodeKeys, load_keys, read_password
+from node.key_sets import load_key_sets
+from node.keys import NodeKeys, read_password
 from node.metrics import Metrics, NetworkCollector
 from node.net import HelloInfo, NetConfig, NetError, run_network
 from node.onchain.epochs import EpochKeeper
 from node.onchain.journal import ChainJournal
-from node.onchain.registration import check_keys
+from node.onchain.registration import keys_in_force, operator_of
 from node.onchain.settle import ChainSettler
 from node.onchain.watch import ChainView, ChainWatcher, KnownProgram
 from node.peers import records_of
@@ -75,7 +77,7 @@ from protocol.rotation import view_at
 from protocol.setup import Setup
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from node.config import NodeConfig
     from protocol.inputs import TableOpened
@@ -97,6 +99,9 @@ class Identity:
 
     operator: Address
     keys: NodeKeys
+    """The set in force at the start, whose session account sends transactions until the end."""
+    sets: tuple[NodeKeys, ...]
+    """All sets, oldest first: statements are signed with that of their epoch."""
     deployment: Deployment
     params: ProtocolParams
     domain: Domain
@@ -104,12 +109,12 @@ class Identity:
 
 async def run_node(config: NodeConfig) -> None:
     """Run one operator node until SIGINT or SIGTERM; raises NodeError before anything is signed."""
-    keys = load_keys(config.keys_dir, read_password(config.password_file))
+    sets = load_key_sets(config.keys_dir, read_password(config.password_file))
     programs = load_programs(config.proving.programs)
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_client(config.chain.rpc_url))
         with explained(config):
-            identity = await _identify(config, client, keys)
+            identity = await _identify(config, client, sets)
         listener = bind(config.api)
         stack.callback(_close, listener)
         store = Store.open(config.data_dir / "node.sqlite")
@@ -145,7 +150,9 @@ def _listening(group: ExceptionGroup[NetError]) -> NodeError:
     return ConfigError(f"{error}", "set network.listen to an address of this machine")
 
 
-async def _identify(config: NodeConfig, client: ChainClient, keys: NodeKeys) -> Identity:
+async def _identify(
+    config: NodeConfig, client: ChainClient, sets: tuple[NodeKeys, ...]
+) -> Identity:
     deployment = load_deployment(config.chain.deployment)
     await check_deployment(client, deployment)
     params = NETWORKS.get(deployment.params)
@@ -155,7 +162,8 @@ async def _identify(config: NodeConfig, client: ChainClient, keys: NodeKeys) -> 
             "install the version that the network runs",
         )
     registry = ProverRegistry(client, deployment.contracts.prover_registry)
-    operator = await registry.operator_of_session(keys.session.address)
+    operator = await operator_of(registry, sets)
+    keys = sets[-1] if operator is None else await keys_in_force(registry, operator, sets)
     if not await client.balance(keys.session.address):
         raise UnderfundedError(f"the session key 0x{keys.session.address.hex()} has no ether")
     if operator is None:
@@ -163,9 +171,8 @@ async def _identify(config: NodeConfig, client: ChainClient, keys: NodeKeys) -> 
             f"no operator registered the session key 0x{keys.session.address.hex()}",
             "register it through EigenLayer's AllocationManager first",
         )
-    await check_keys(registry, operator, keys)
     domain = Domain(deployment.chain_id, deployment.contracts.prover_registry)
-    return Identity(operator, keys, deployment, params, domain)
+    return Identity(operator, keys, sets, deployment, params, domain)
 
 
 class _Node:
@@ -205,11 +212,17 @@ class _Node:
             genesis_ms=identity.deployment.genesis_ms,
             secret=keccak(b"provernet/salt" + identity.keys.session.secret),
             aggregator=self.signatures,
-            cipher=BidCiphers(identity.keys.sealing),
+            cipher=BidCiphers(*(keys.sealing for keys in identity.sets)),
         )
         self.handlers: dict[type[Any], Callable[[Any], Any]] = {}
+        self.epoch_keys = EpochKeys(
+            identity.sets,
+            identity.operator,
+            self._tables,
+            self._epoch_in_force,
+        )
         self.guard = SigningGuard(
-            store, identity.keys, identity.domain, identity.operator, self._began_view()
+            store, self.epoch_keys.at, identity.domain, identity.operator, self._began_view()
         )
         self.driver = Driver(
             store=store,
@@ -221,7 +234,11 @@ class _Node:
         self.submit = self.driver.submit
         self.ingress = Ingress(identity.domain, self.signatures, self._fault)
         self.inputs = PrivateInputs(
-            identity.operator, identity.keys.sealing, prover, self._job, self.driver.wait_changed
+            identity.operator,
+            [keys.sealing for keys in reversed(identity.sets)],
+            prover,
+            self._job,
+            self.driver.wait_changed,
         )
         self.history = History(store)
         self.evidence = EvidenceBook(store)
@@ -307,7 +324,7 @@ class _Node:
                 self.replica,
                 self.driver.wait_changed,
                 NodeClient(["http://self"], http),
-                self.identity.keys.session,
+                lambda epoch: self.epoch_keys.at(epoch).session,
                 ("0x" + program_id.hex(), classify(program.manifest).class_id),
                 self.config.probation.max_fee_wei,
             ).run()
@@ -375,7 +392,7 @@ class _Node:
             confirmations=self.config.chain.confirmations,
             load_position=journal.load_position,
             save_position=journal.save_position,
-            first_epoch=self._first_epoch,
+            first_epoch=self._epoch_in_force,
         )
         return ChainWatcher(
             view,
@@ -388,6 +405,7 @@ class _Node:
         )
 
     async def _peers_changed(self, table: TableOpened) -> None:
+        self.epoch_keys.learn(table)
         self.network.set_operators(records_of(table, self.identity.operator))
 
     def _settler(self) -> ChainSettler:
@@ -409,7 +427,11 @@ class _Node:
         position = table.position_of(self.identity.operator)
         return None if position is None else (position, len(table.operators))
 
-    def _first_epoch(self) -> int:
+    def _tables(self) -> Iterable[TableOpened]:
+        return self.replica.state.tables.values()
+
+    def _epoch_in_force(self) -> int:
+        """Epoch of the next round that this node has to decide or to catch up with."""
         ledger = self.replica.state.ledger
         return 1 if ledger is None else ledger.next_epoch
 

@@ -8,6 +8,7 @@ network shows as this operator's word takes its slot (docs/adr/0012-listen-befor
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,16 +29,24 @@ if TYPE_CHECKING:
 
 
 class SigningGuard:
-    """The only holder of the signing keys while a node runs."""
+    """The only signer of statements while a node runs.
+
+    `keys_at` gives the keys that an epoch's table names; None: the epoch in force. `began_view` is
+    the last view that an earlier life of this operator can have signed in.
+    """
 
     def __init__(
-        self, store: Store, keys: NodeKeys, domain: Domain, operator: Address, began_view: int
+        self,
+        store: Store,
+        keys_at: Callable[[int | None], NodeKeys],
+        domain: Domain,
+        operator: Address,
+        began_view: int,
     ) -> None:
-        """`began_view`: the last view that an earlier life of this operator can have signed in."""
         self.is_open = False
         self._began_view = began_view
         self._store = store
-        self._keys = keys
+        self._keys_at = keys_at
         self._domain = domain
         self._operator = operator
 
@@ -50,6 +59,7 @@ class SigningGuard:
 
         Raises:
             LocalProtocolError: the round was pruned, so what was said in it is no longer known.
+            KeystoreError: the epoch's table names keys that this node does not hold.
             StoreError: nothing was signed that anyone has seen.
         """
         slot = bytes([publish.kind]) + publish.slot
@@ -57,7 +67,9 @@ class SigningGuard:
             held = await self._store.statement(slot)
             return None if held is None else decode(held)
         round_number = int(getattr(publish.body, "round", 0))
-        make = partial(self._frame, publish)
+        # Looked up here: `make` runs in the store's thread, beside the machine with the tables.
+        keys = self._keys_at(getattr(publish.body, "epoch", None))
+        make = partial(self._frame, publish, keys)
         frame = await self._store.claim_statement(slot, round_number, make)
         if frame is None:
             raise LocalProtocolError(f"round {round_number} was pruned from the guard")
@@ -91,23 +103,21 @@ class SigningGuard:
         view: int | None = getattr(body, "view", None)
         return view is not None and view <= self._began_view
 
-    def _frame(self, publish: Publish) -> bytes:
+    def _frame(self, publish: Publish, keys: NodeKeys) -> bytes:
         return encode(
             Envelope(
                 kind=int(publish.kind),
                 sender=self._operator,
                 body=publish.body,
-                signature=self._signature(publish),
+                signature=self._signature(publish, keys),
             )
         )
 
-    def _signature(self, publish: Publish) -> bytes:
+    def _signature(self, publish: Publish, keys: NodeKeys) -> bytes:
         match SIGNATURE_SIZES[publish.kind]:
             case 96:
-                return self._keys.bls.sign(body_digest(self._domain, publish.kind, publish.body))
+                return keys.bls.sign(body_digest(self._domain, publish.kind, publish.body))
             case 65:
-                return self._keys.session.sign(
-                    body_digest(self._domain, publish.kind, publish.body)
-                )
+                return keys.session.sign(body_digest(self._domain, publish.kind, publish.body))
             case _:
                 return b""

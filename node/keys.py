@@ -1,6 +1,7 @@
-"""The keys of one node: four encrypted files in one private folder, opened with one password.
+"""One set of a node's keys: four encrypted files in one private folder, opened with one password.
 
-The operator's cold key is not among them: it registers these and stays elsewhere.
+The operator's cold key is not among them: it registers these and stays elsewhere. Sets follow each
+other as keys rotate, see `node/key_sets.py`.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ def import_keys(session: str, bls: str, sealing: str, peer: str) -> NodeKeys:
 
 def save_keys(folder: Path, keys: NodeKeys, password: str, cost: Cost = STANDARD) -> None:
     """Write the four files, all or none, 0600 in a 0700 folder that must not exist or be empty.
+
+    Of two writers at once one fails.
 
     Raises:
         KeystoreError: there are files already, or the folder can not be written.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 pragma solidity ^0.8.29;
 
+import {IProverRegistry} from "../src/interfaces/IProverRegistry.sol";
 import {Batch, ProvernetTypes, Result} from "../src/libraries/ProvernetTypes.sol";
 import {MarketFixture} from "./support/MarketFixture.sol";
 import {MerkleTree} from "./support/MerkleTree.sol";
@@ -100,6 +101,15 @@ contract GasTest is MarketFixture {
         bytes memory data = abi.encode(keysOf(OPERATORS));
         join(newcomer, address(registry), data);
         _report("registerForOperatorSets", _used(), 1_000_000);
+    }
+
+    function test_Rotation() public {
+        IProverRegistry.OperatorKeys memory keys = keysFor(operatorAt(7), OPERATORS);
+        keys.peerId = keysOf(7).peerId;
+        prove(operatorAt(7), OPERATORS, keys);
+        vm.prank(operatorAt(7));
+        registry.rotateKeys(operatorAt(7), keys);
+        _report("rotateKeys", _used(), 750_000);
     }
 
     function test_ReadAResult() public {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from node.cli.options import AsJson, PasswordFile
+from node.cli.options import AsJson, ConfigFile, PasswordFile
 from node.cli.output import print_json, say
 from node.errors import InputError
 
@@ -40,14 +41,35 @@ def new(
 
 @keys.command("list")
 def list_keys(
-    directory: Annotated[Path, typer.Argument(help="Folder that `node keys new` made.")],
+    directory: Annotated[Path, typer.Argument(help="Folder of a key set.")],
     json: AsJson = False,
 ) -> None:
-    """Show the public half of each key; no password is needed."""
+    """Show the public half of each key of one set; no password is needed."""
     _show(directory, json=json)
 
 
-def _show(directory: Path, *, json: bool) -> None:
+@keys.command("rotate")
+def rotate(config: ConfigFile, json: AsJson = False) -> None:
+    """Make the next key set beside the present one, and print the transaction that registers it.
+
+    Restart the node first, then send the transaction from the operator's own account. Until that is
+    done, the same set is shown again.
+    """
+    import trio  # noqa: PLC0415
+
+    from node.config import load_config  # noqa: PLC0415
+    from node.onchain.rotation import prepare_rotation  # noqa: PLC0415
+
+    made = trio.run(prepare_rotation, load_config(config))
+    transaction = {
+        "from": "0x" + made.operator.hex(),
+        "to": "0x" + made.step.to.hex(),
+        "data": "0x" + made.step.data.hex(),
+    }
+    _show(made.folder, transaction, json=json)
+
+
+def _show(directory: Path, more: Mapping[str, str] | None = None, *, json: bool) -> None:
     from chain.tables import base58  # noqa: PLC0415
     from node.keys import PEER_FILE, public_keys  # noqa: PLC0415
 
@@ -59,6 +81,7 @@ def _show(directory: Path, *, json: bool) -> None:
             shown[_NAMES[file]] = base58(_ED25519_PEER + bytes.fromhex(digits))
         else:
             shown[_NAMES[file]] = "0x" + digits if digits else ""
+    shown |= more or {}
     if json:
         print_json(shown)
         return

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -44,18 +45,22 @@ _REASONS: Final[dict[int, RejectionReason]] = {
 
 
 class PrivateInputs:
-    """This node's door for private inputs, and the way to the other provers' doors."""
+    """This node's door for private inputs, and the way to the other provers' doors.
+
+    A box opens with any of this node's keys: it is sealed to the one that the requester's node read
+    in the newest table, which may be that of the award's epoch or of the next one.
+    """
 
     def __init__(
         self,
         me: Address,
-        key: SealingKey,
+        keys: Sequence[SealingKey],
         prover: Prover,
         job_of: Callable[[Hash], Job | None],
         changed: Callable[[], Awaitable[None]],
     ) -> None:
         self._me = me
-        self._key = key
+        self._keys = keys
         self._prover = prover
         self._job_of = job_of
         self._changed = changed
@@ -103,15 +108,18 @@ class PrivateInputs:
             return BoxReply.NOT_ASSIGNED
         if len(box) > MAX_BOX:
             return BoxReply.MISMATCH
-        try:
-            plain = self._key.open(box, associated_data(request_id, segment, self._me))
-        except Rejection:
-            return BoxReply.MISMATCH
-        if keccak(plain) != job.input_hashes[segment]:
+        plain = self._opened(box, associated_data(request_id, segment, self._me))
+        if plain is None or keccak(plain) != job.input_hashes[segment]:
             return BoxReply.MISMATCH
         await self._prover.hold_input(request_id, segment, plain)
         await self._submit(InputHeld(request_id, segment))
         return BoxReply.TAKEN
+
+    def _opened(self, box: bytes, data: bytes) -> bytes | None:
+        for key in self._keys:
+            with suppress(Rejection):
+                return key.open(box, data)
+        return None
 
     async def _assigned(self, request_id: Hash, segment: int) -> Job | None:
         """The job, as soon as the segment is this node's; None if it does not become so."""

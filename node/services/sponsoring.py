@@ -33,14 +33,17 @@ ID_BYTES: Final = 8
 
 
 class Sponsor:
-    """Each newcomer is tried once an epoch, one after the other."""
+    """Each newcomer is tried once an epoch, one after the other.
+
+    `key` gives the session key that the epoch's table names: others know the sponsor by it.
+    """
 
     def __init__(
         self,
         replica: Replica,
         changed: Callable[[], Awaitable[None]],
         client: NodeClient,
-        key: SessionKey,
+        key: Callable[[int], SessionKey],
         program: tuple[str, Hash],
         max_fee: int,
     ) -> None:
@@ -60,7 +63,7 @@ class Sponsor:
                 await self._changed()
                 continue
             self._tried.add(due)
-            await self._try(due[1])
+            await self._try(*due)
 
     def due(self) -> tuple[int, Address] | None:
         """Epoch and newcomer that this operator has to try now."""
@@ -77,12 +80,14 @@ class Sponsor:
                 return place
         return None
 
-    async def _try(self, newcomer: Address) -> None:
+    async def _try(self, epoch: int, newcomer: Address) -> None:
         about = {"newcomer": "0x" + newcomer.hex()}
         order = Order(self._program, _made_up(), self._max_fee, DEADLINE_S, (newcomer,))
         try:
             node = await self._client.get("/v1/node")
-            prepared = await trio.to_thread.run_sync(partial(prepare, order, self._key, node))
+            prepared = await trio.to_thread.run_sync(
+                partial(prepare, order, self._key(epoch), node)
+            )
             ended = await submit(self._client, prepared, lambda _document: None)
         except NodeError as exc:
             log.warning("probation not begun", cause=str(exc), **about)

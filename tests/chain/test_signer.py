@@ -19,7 +19,7 @@ from chain.errors import (
 from chain.rpc_values import Receipt
 from chain.signer import Sender, SendPolicy, Transaction
 from chain.transaction import Account, Fees, SentTransaction
-from devnet.accounts import KEEPER, account
+from devnet.accounts import KEEPER, OWNER, account
 from devnet.anvil import CHAIN_ID, Anvil
 from devnet.operators import mine, register_operators
 from tests.chain.network import Network, operator
@@ -204,6 +204,24 @@ async def test_a_nonce_that_another_transaction_took_leads_to_a_new_attempt(anvi
     assert [entry.nonce for entry in journal.entries] == [0, 1]
     assert receipt.transaction == journal.entries[1].hash
     assert await anvil.client.balance(TARGET) == 5
+
+
+async def test_attempts_of_an_account_that_was_rotated_away_do_not_bind_the_next(
+    anvil: Anvil,
+) -> None:
+    assert await send(sender_of(anvil.client), Journal()) is not None
+    journal = Journal(crash_at=1)
+    with pytest.raises(CrashError):
+        await send(sender_of(anvil.client), journal)
+    journal.crash_at = None
+
+    fresh = Sender(anvil.client, account(OWNER), CHAIN_ID, QUICK)
+    receipt = await send(fresh, journal)
+
+    # Taken for its own, the attempt at nonce 1 would have been waited for, and then repeated.
+    assert receipt is not None
+    assert [entry.nonce for entry in journal.entries] == [1, 0]
+    assert journal.entries[1].sender() == fresh.address != journal.entries[0].sender()
 
 
 async def test_callers_at_once_take_turns(anvil: Anvil) -> None:

@@ -42,13 +42,14 @@ async def settle_one(
     deadline_s: int,
     seen: Callable[[Json], None] = lambda _: None,
     through: Sequence[str] = (),
+    allowlist: tuple[bytes, ...] = (),
 ) -> Json:
     """Submit one request through any node, or these, and stay until it is over; its document."""
     urls = [cluster.nodes[name].files.api_url for name in through] or cluster.api_urls
     async with open_http() as http:
         client = NodeClient(urls, http)
         node = await client.get("/v1/node")
-        order = Order("solvency", accounts, MAX_FEE, deadline_s)
+        order = Order("solvency", accounts, MAX_FEE, deadline_s, allowlist)
         prepared = await trio.to_thread.run_sync(prepare, order, cluster.requester, node)
         return await submit(client, prepared, seen)
 

@@ -30,7 +30,7 @@ async def main(path: Path) -> None:
     async def nothing(effect: object) -> None:
         pass
 
-    guard = SigningGuard(store, KEYS, DOMAIN, ME, began_view=-1)
+    guard = SigningGuard(store, lambda _: KEYS, DOMAIN, ME, began_view=-1)
     guard.open()
     driver = Driver(
         store=store,

@@ -43,7 +43,7 @@ class World:
         self.store = Store.open(self.path)
 
     def driver(self, machine=ToyMachine, *, may_sign=True, **options):
-        guard = SigningGuard(self.store, KEYS, DOMAIN, ME, began_view=-1)
+        guard = SigningGuard(self.store, lambda _: KEYS, DOMAIN, ME, began_view=-1)
         if may_sign:
             guard.open()
         return Driver(

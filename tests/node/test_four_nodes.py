@@ -93,7 +93,7 @@ class Node:
         self.store = store
         self.ingress = Ingress(DOMAIN, CRYPTO, self.faults.append)
         self.arrivals, self.inbound = trio.open_memory_channel(1_000)
-        guard = SigningGuard(store, keys, DOMAIN, self.me, began_view=-1)
+        guard = SigningGuard(store, lambda _: keys, DOMAIN, self.me, began_view=-1)
         guard.open()
         self.driver = Driver(
             store=store,

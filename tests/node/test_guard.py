@@ -30,7 +30,7 @@ def store(path):
 
 
 def guard_of(store, began_view=-1, *, may_sign=True):
-    guard = SigningGuard(store, KEYS, DOMAIN, OPERATOR, began_view)
+    guard = SigningGuard(store, lambda _: KEYS, DOMAIN, OPERATOR, began_view)
     if may_sign:
         guard.open()
     return guard

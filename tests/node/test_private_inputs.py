@@ -16,7 +16,7 @@ from tests.protocol.certified import OPERATORS, id_of, request_body
 from tests.protocol.test_job import AWARD, DEADLINE, START, feed
 
 ME, OTHER = OPERATORS[0], OPERATORS[1]
-KEY = SealingKey(b"\x07" * 32)
+KEY, NEXT_KEY = SealingKey(b"\x07" * 32), SealingKey(b"\x08" * 32)
 PLAIN = b"rows"
 BODY = request_body(slots=3, input_hashes=(keccak(PLAIN),) * 3)
 REQUEST = id_of(BODY)
@@ -43,7 +43,7 @@ class Door:
         self.changed = trio.Event()
         self.inputs = PrivateInputs(
             ME,
-            KEY,
+            [NEXT_KEY, KEY],
             self.held,
             lambda _: self.job,
             self._wait_changed,  # type: ignore[arg-type]
@@ -94,3 +94,19 @@ async def test_an_input_of_a_segment_of_somebody_else_is_refused_after_a_moment(
     assert await door.take(segment) is BoxReply.NOT_ASSIGNED
     assert trio.current_time() - began == pytest.approx(ASSIGNMENT_WAIT_S)
     assert not door.held.inputs
+
+
+@pytest.mark.parametrize(
+    ("recipient", "reply"),
+    [
+        (KEY, BoxReply.TAKEN),
+        (NEXT_KEY, BoxReply.TAKEN),
+        (SealingKey(b"\x0b" * 32), BoxReply.MISMATCH),
+    ],
+)
+async def test_a_box_opens_with_the_key_of_either_epoch_and_no_other(recipient, reply):
+    door = Door()
+    door.award()
+    box = seal(recipient.public_key, PLAIN, associated_data(REQUEST, 0, ME))
+    assert await door.inputs.take(REQUEST, 0, box) is reply
+    assert door.held.inputs == ([(REQUEST, 0, PLAIN)] if reply is BoxReply.TAKEN else [])

@@ -23,7 +23,7 @@ interface IProverRegistry {
 
     /// @notice One version of one operator's keys; never changed once written, so that evidence outlives rotation.
     /// @param blsKey Unpadded x and y, 48 bytes each, over three words.
-    /// @param sinceBlock Block of registration.
+    /// @param sinceBlock Block of registration or rotation.
     /// @param peerIdHash keccak256 of the peer id.
     struct KeyRecord {
         bytes32[3] blsKey;
@@ -66,6 +66,7 @@ interface IProverRegistry {
     error InvalidProofOfPossession();
     /// @notice Another operator holds, or once held, this key, session or peer id.
     error KeyTaken(bytes32 id);
+    error NotOperator();
     error NotOperatorNorSession();
     error EpochTooLong();
     /// @notice The step is due from this block on.
@@ -80,6 +81,7 @@ interface IProverRegistry {
     event OperatorAllowed(address indexed operator, bool allowed);
     event MinimumStakeSet(uint96 minimumStake);
     event OperatorRegistered(address indexed operator, uint32 indexed keyId, address session, bytes peerId);
+    event KeysRotated(address indexed operator, uint32 indexed keyId, address session);
     event OperatorDeregistered(address indexed operator, uint32 indexed keyId);
     event OperatorEjected(address indexed operator);
     event MultiaddrsUpdated(address indexed operator, string multiaddrs);
@@ -101,6 +103,11 @@ interface IProverRegistry {
     function eject(address operator) external;
 
     // ---- operators ----
+
+    /// @notice Replaces a registered operator's keys, by the operator itself: from the next table that is frozen on.
+    /// Tables frozen before, certificates and evidence of their epochs go on naming the old ones.
+    /// @param keys Checked as at registration; the peer id stays the registered one.
+    function rotateKeys(address operator, OperatorKeys calldata keys) external;
 
     /// @notice Replaces where the node listens; by the operator or its session key.
     function updateMultiaddrs(address operator, string calldata multiaddrs) external;

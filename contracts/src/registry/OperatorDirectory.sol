@@ -77,26 +77,24 @@ abstract contract OperatorDirectory is IProverRegistry {
         emit MultiaddrsUpdated(operator, multiaddrs);
     }
 
+    /// @inheritdoc IProverRegistry
+    function rotateKeys(address operator, OperatorKeys calldata keys) external {
+        require(msg.sender == operator, NotOperator());
+        Registration storage registration = _registrations[operator];
+        require(registration.keyId != 0, OperatorNotRegistered(operator));
+        // Peers know each other by this id, in all epochs at once: no table of theirs may lose it.
+        require(keccak256(keys.peerId) == keccak256(registration.peerId), InvalidPeerId());
+        uint32 keyId = _addRecord(operator, keys);
+        registration.keyId = keyId;
+        registration.multiaddrs = keys.multiaddrs;
+        emit KeysRotated(operator, keyId, keys.session);
+        emit MultiaddrsUpdated(operator, keys.multiaddrs);
+    }
+
     /// @dev The caller has checked that `operator` is not registered.
     function _addOperator(address operator, OperatorKeys memory keys) internal {
         require(_operators.length < MAX_OPERATORS, TooManyOperators());
-        _checkKeys(operator, keys);
-
-        bytes32 peerIdHash = keccak256(keys.peerId);
-        _claim(keccak256(abi.encodePacked("bls", keys.blsKey)), operator);
-        _claim(_sessionId(keys.session), operator);
-        _claim(keccak256(abi.encodePacked("peer", keys.peerId)), operator);
-
-        KeyRecord memory record = KeyRecord({
-            blsKey: Bls12381.pack(keys.blsKey),
-            operator: operator,
-            sinceBlock: uint64(block.number),
-            session: keys.session,
-            sealingKey: keys.sealingKey,
-            peerIdHash: peerIdHash
-        });
-        _records.push(record);
-        uint32 keyId = uint32(_records.length);
+        uint32 keyId = _addRecord(operator, keys);
         _registrations[operator] = Registration(keyId, uint32(_operators.length), keys.peerId, keys.multiaddrs);
         _operators.push(operator);
         emit OperatorRegistered(operator, keyId, keys.session, keys.peerId);
@@ -129,6 +127,25 @@ abstract contract OperatorDirectory is IProverRegistry {
         return _records[keyId - 1];
     }
 
+    /// @dev Checks and claims the keys, and keeps them under a number of their own.
+    function _addRecord(address operator, OperatorKeys memory keys) private returns (uint32 keyId) {
+        _checkKeys(operator, keys);
+        _claim(keccak256(abi.encodePacked("bls", keys.blsKey)), operator);
+        _claim(_sessionId(keys.session), operator);
+        _claim(keccak256(abi.encodePacked("peer", keys.peerId)), operator);
+        _records.push(
+            KeyRecord({
+                blsKey: Bls12381.pack(keys.blsKey),
+                operator: operator,
+                sinceBlock: uint64(block.number),
+                session: keys.session,
+                sealingKey: keys.sealingKey,
+                peerIdHash: keccak256(keys.peerId)
+            })
+        );
+        keyId = uint32(_records.length);
+    }
+
     function _checkKeys(address operator, OperatorKeys memory keys) private view {
         require(keys.session != address(0) && keys.session != operator, InvalidSession());
         require(keys.sealingKey != 0, InvalidSealingKey());
@@ -147,7 +164,7 @@ abstract contract OperatorDirectory is IProverRegistry {
         return keccak256(abi.encodePacked("session", session));
     }
 
-    /// @dev Who returns may use its own old keys again; nobody else's, ever: evidence names a key, not a time.
+    /// @dev Who returns or rotates may use its own old keys again; nobody else's, ever: evidence names a key, not a time.
     function _claim(bytes32 id, address operator) private {
         address owner = _owners[id];
         require(owner == address(0) || owner == operator, KeyTaken(id));
