@@ -497,6 +497,7 @@ class _Node:
                 wanted.KeepProof: self.reports.keep_proof,
                 wanted.KeepRound: self.history.keep,
                 wanted.KeepEvidence: self.evidence.keep,
+                wanted.KeepReceipt: self.evidence.keep_receipt,
                 wanted.Record: record,
             }
         )

@@ -23,6 +23,7 @@ from protocol.effects import (
     Forget,
     KeepEvidence,
     KeepProof,
+    KeepReceipt,
     KeepRound,
     Publish,
     Record,
@@ -52,7 +53,7 @@ KEPT_ROUNDS: Final = 10_000
 """Own statements of older rounds are forgotten, and the guard signs nothing there any more."""
 PRUNE_EVERY: Final = 256
 _TIME_SIZE: Final = 8
-_KEPT: Final = (Decided, Forget, KeepEvidence, KeepProof, KeepRound, Report)
+_KEPT: Final = (Decided, Forget, KeepEvidence, KeepProof, KeepReceipt, KeepRound, Report)
 """Done again in a replay: the machine may have no more of them. The rest is for it to resume."""
 
 

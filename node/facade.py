@@ -242,6 +242,10 @@ class NodeFacade:
         """See `NodePort`."""
         return await self._history.table(epoch)
 
+    async def bid_receipts(self, request_id: bytes) -> list[Json]:
+        """See `NodePort`."""
+        return await self._evidence.receipts(request_id)
+
     async def evidence(self, before: int, limit: int) -> list[Json]:
         """See `NodePort`."""
         return await self._evidence.page(before, limit)

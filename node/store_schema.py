@@ -79,5 +79,13 @@ MIGRATIONS: Final = (
         document TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX evidence_by_round ON evidence(round);
+    CREATE TABLE bid_receipts (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        request_id BLOB NOT NULL,
+        member BLOB NOT NULL,
+        bid_id BLOB NOT NULL,
+        receipt TEXT NOT NULL,
+        UNIQUE (request_id, member, bid_id)
+    ) STRICT;
     """,
 )

@@ -144,6 +144,14 @@ class KeepEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class KeepReceipt:
+    """A member promised to list the bid for a request: keep its word for the request's owner."""
+
+    request_id: Hash
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Something an operator wants to see: journal line, metric, event stream."""
 
@@ -168,5 +176,6 @@ Effect = (
     | KeepProof
     | KeepRound
     | KeepEvidence
+    | KeepReceipt
     | Record
 )

@@ -25,6 +25,7 @@ from protocol.codec import decode, encode
 from protocol.documents import round_document, table_json
 from protocol.effects import (
     Effect,
+    KeepReceipt,
     KeepRound,
     Publish,
     Record,
@@ -257,6 +258,9 @@ class Replica:
                 receipt = self._pool.hear_receipt(envelope, body, app.members)
                 if receipt is not None:
                     self._accusations.heard_receipt(receipt)
+                    bid = self.state.bids[Hash(body.bid_id)].body
+                    if not is_ask(bid):
+                        self._emit(KeepReceipt(Hash(bid.request_id), envelope))
             case Evidence() as body if body.epoch in self.state.tables:
                 ctx = self._context_of(body.epoch)
                 self._effects += self._accusations.hear(envelope, body, ctx, self._now_ms)

@@ -50,6 +50,7 @@ def build_api(node: NodePort) -> Starlette:
             Route("/v1/requests/{id}", api.request),
             Route("/v1/requests/{id}/inputs/{segment:int}", api.deliver, methods=["PUT"]),
             Route("/v1/requests/{id}/bid", api.bid, methods=["POST"]),
+            Route("/v1/requests/{id}/receipts", api.bid_receipts),
             Route("/v1/requests/{id}/cancel", api.cancel, methods=["POST"]),
             Route("/v1/requests/{id}/proof", api.proof),
             Route("/v1/rounds", api.clearings),
@@ -144,6 +145,9 @@ class _Api:
         before, limit = _page(request)
         rows = await self._node.receipts(bidder, before, limit)
         return JSONResponse({"receipts": rows, "next": _next(rows, limit)})
+
+    async def bid_receipts(self, request: Request) -> Response:
+        return JSONResponse({"receipts": await self._node.bid_receipts(_id(request))})
 
     async def evidence(self, request: Request) -> Response:
         before, limit = _page(request)

@@ -81,6 +81,10 @@ class NodePort(Protocol):
         """The operator table of an epoch that decided a round."""
         ...
 
+    async def bid_receipts(self, request_id: bytes) -> list[Json]:
+        """Committee members' receipts for the bids of a request."""
+        ...
+
     async def evidence(self, before: int, limit: int) -> list[Json]:
         """Proven faults of operators in rounds below one, newest first."""
         ...

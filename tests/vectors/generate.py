@@ -16,6 +16,8 @@ from tests.vectors import (
     clearing_vectors,
     eip712_vectors,
     merkle_vectors,
+    rotation_vectors,
+    sealing_vectors,
 )
 
 FOLDER = Path(__file__).parent
@@ -26,6 +28,8 @@ BUILDERS = {
     "certificate.json": certificate_vectors.build,
     "auction.json": auction_vectors.build,
     "clearing.json": clearing_vectors.build,
+    "rotation.json": rotation_vectors.build,
+    "sealing.json": sealing_vectors.build,
 }
 
 

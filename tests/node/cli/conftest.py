@@ -39,6 +39,7 @@ class FinishedRequest:
     change: dict[str, Any] = field(default_factory=dict)
     """Laid over every answer, as a node of another version might."""
     frames: list[bytes] = field(default_factory=list)
+    faults: list[Json] = field(default_factory=list)
 
     @property
     def request_id(self) -> str:
@@ -105,6 +106,9 @@ class FinishedRequest:
     async def proof(self, request_id: bytes) -> Json | None:
         known = "0x" + request_id.hex() == self.request_id
         return self.bundle | self.change if known else None
+
+    async def evidence(self, before: int, limit: int) -> list[Json]:
+        return [row for row in self.faults if row["round"] < before][:limit]
 
     async def round(self, number: int) -> Json | None:
         return None

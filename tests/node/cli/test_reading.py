@@ -154,3 +154,33 @@ def test_a_node_can_not_steer_the_terminal(cli, url, finished):
         assert ran.code == ExitCode.OK
         assert not any(steering in ran.out for steering in ("\x1b", "\x07", "\u202e"))
         assert "[/red]" in ran.out
+
+
+def test_evidence_is_listed_and_whole_as_json(cli, url, finished):
+    assert (
+        cli("evidence", "list", "--node", url).out == "no operator's fault is known to this node\n"
+    )
+    fault = {
+        "evidence_id": NOBODY,
+        "fault": "double_lock",
+        "accused": "0x" + "0a" * 20,
+        "epoch": 1,
+        "round": 7,
+        "view": 9,
+        "statements": ["0x01", "0x02"],
+        "reporter": "0x" + "0b" * 20,
+        "signature": "0x03",
+    }
+    finished.faults.append(fault)
+    shown = cli("evidence", "list", "--node", url)
+    assert shown.code == ExitCode.OK
+    assert "double_lock" in shown.out
+    assert json.loads(cli("evidence", "list", "--node", url, "--json").out) == {"evidence": [fault]}
+    earlier = cli("evidence", "list", "--before", 7, "--node", url, "--json")
+    assert json.loads(earlier.out) == {"evidence": []}
+
+
+def test_a_node_that_answers_otherwise_is_one_line(cli, url, finished):
+    finished.faults.append({"round": 1})
+    ran = cli("evidence", "list", "--node", url)
+    assert (ran.code, ran.complains()) == (ExitCode.NODE_UNREACHABLE, True)
