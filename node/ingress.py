@@ -34,6 +34,7 @@ KIND_TOKENS: Final[dict[int, int]] = {
     **dict.fromkeys((*VOTES, Kind.PROPOSAL, Kind.TIMEOUT, Kind.STATUS, Kind.CERTIFICATE), 10),
     Kind.FETCH: 50,
     Kind.FETCH_BATCHES: 100,
+    Kind.EVIDENCE: 100,
     Kind.RECALL: 100,
 }
 """About 2 ms of pairings for what has BLS signatures; a whole frame of bodies to send back."""

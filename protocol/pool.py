@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from protocol.params import ProtocolParams
     from protocol.replica_state import ReplicaState
 
+MAX_ORPHANS: Final = 256
+"""Buyers' bids that came before their requests."""
 ENOUGH: Final = Wei(1 << 128)
 """An escrow that no reservation exhausts."""
 
@@ -104,6 +106,8 @@ class Pool:
         if reason is not None:
             return [_refused("bid_refused", "bid", bid_id, reason, now_ms)]
         self._state.bids[bid_id] = SignedBid(body, envelope.signature)
+        if not is_ask(body) and body.request_id not in self._state.requests:
+            self._drop_orphans()
         return []
 
     def bid_refusal(self, body: SealedBid, app: ReplicaApplication) -> RejectionReason | None:
@@ -177,6 +181,16 @@ class Pool:
         bids = [held for held in self._state.bids.values() if held.body.request_id == request_id]
         envelopes = [request_envelope(request), *map(bid_envelope, bids)]
         return [Broadcast(envelope, reliable=True) for envelope in envelopes]
+
+    def _drop_orphans(self) -> None:
+        """Bids whose requests are not known cost nothing to make: only the latest are kept."""
+        orphans = [
+            bid_id
+            for bid_id, held in self._state.bids.items()
+            if not is_ask(held.body) and held.body.request_id not in self._state.requests
+        ]
+        for bid_id in orphans[:-MAX_ORPHANS]:
+            del self._state.bids[bid_id]
 
     def _buy_fault(self, body: SealedBid, ledger: Ledger) -> RejectionReason | None:
         bids = [held.body for held in self._state.bids.values()]

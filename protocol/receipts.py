@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from protocol.application import ReplicaApplication
     from protocol.replica_state import ReplicaState
 
-MAX_WAITING: Final = 4_096
+MAX_WAITING: Final = 1_024
 """Bids that wait to be answered; who brings more brings them again."""
 
 
@@ -30,11 +30,21 @@ class Receipts:
         self._me = me
         self._state = state
         self._waiting: dict[Hash, dict[Address, None]] = {}
+        self._due: set[Hash] = set()
+        """Those of which something changed since they were looked at: looking is not cheap."""
 
     def brought(self, bid_id: Hash, peer: Address) -> None:
         """Somebody brought a bid that is held: it is answered as soon as it can be."""
         if peer != self._me and (bid_id in self._waiting or len(self._waiting) < MAX_WAITING):
             self._waiting.setdefault(bid_id, {})[peer] = None
+            self._due.add(bid_id)
+
+    def changed(self, bidder: Address | None = None) -> None:
+        """A request of this bidder, or its escrow, became known; None: a round was decided."""
+        for bid_id in self._waiting:
+            held = self._state.bids.get(bid_id)
+            if held is None or bidder in {None, held.body.bidder}:
+                self._due.add(bid_id)
 
     def answers(self, app: ReplicaApplication, *, closed: bool, most: int) -> list[Effect]:
         """Receipts that can be given now.
@@ -42,7 +52,8 @@ class Receipts:
         closed: whether the own list of the open round takes no more; most: bids that a list holds.
         """
         effects: list[Effect] = []
-        for bid_id in list(self._waiting):
+        due, self._due = sorted(self._due & self._waiting.keys()), set()
+        for bid_id in due:
             held = self._state.bids.get(bid_id)
             if held is None or self._me not in app.members:
                 del self._waiting[bid_id]

@@ -177,6 +177,7 @@ class Replica:
             case happened.EscrowBalance():
                 requester = Address(event.requester)
                 self._effects += self._pool.escrow(requester, event.amount, self._now_ms)
+                self._receipts.changed(requester)
             case happened.BatchSettled():
                 self._settled(event)
             case happened.SettleFailed():
@@ -250,6 +251,7 @@ class Replica:
         match envelope.body:
             case ProofRequest() as body:
                 self._effects += self._pool.hear_request(envelope, body, app, self._now_ms)
+                self._receipts.changed(Address(body.requester))
             case SealedBid() as body:
                 self._effects += self._pool.hear_bid(envelope, body, app, self._now_ms)
                 if peer:
@@ -395,6 +397,7 @@ class Replica:
             self._record("bid_refused", bid=skip.identity.hex(), reason=skip.reason.code)
         self._settlements.certified(record, execution, app.table, self._now_ms)
         self._pool.decided(record.value.bids, execution.ledger)
+        self._receipts.changed()
         state.promised = {
             bid: place
             for bid, place in state.promised.items()

@@ -32,7 +32,7 @@ from protocol.messages import (
     Status,
 )
 from protocol.params import DEVNET
-from protocol.pool import goes_on
+from protocol.pool import MAX_ORPHANS, goes_on
 from protocol.replica import Replica
 from protocol.sealing import Offer, Terms, is_ask, seal
 from protocol.setup import Setup
@@ -236,6 +236,22 @@ def test_a_bid_may_come_before_its_request_but_is_listed_with_it_alone() -> None
     node.hear(wanted, VIEW)
     assert len(app().listable()[0]) == len(asks) + 1
     assert app().pending()
+
+
+def test_bids_without_requests_keep_no_others_out() -> None:
+    node = Alone()
+    wanted = request(deadline_view=6)
+    for envelope in (wanted, bid_for(wanted)):
+        node.hear(envelope, VIEW)
+    first, kept = node.replica.state.bids.copy(), MAX_ORPHANS
+    for number in range(kept + 5):
+        name = number.to_bytes(32, "big")
+        bidder = address_of(f"nobody {number}")
+        node.hear(sealed_bid(Offer(1), name[:-1] + b"\x01", 1, bidder=bidder), VIEW)
+        node.hear(sealed_bid(Offer(1), keccak(name), 1, bidder=bidder), VIEW)
+    bids = node.replica.state.bids
+    assert first.keys() <= bids.keys()
+    assert len(bids) == len(first) + kept
 
 
 @pytest.mark.parametrize(
