@@ -314,15 +314,11 @@ class Replica:
         app = self._application() if self.state.ledger is not None else None
         if app is None or self.state.round is None:
             return
-        frames: list[bytes] = []
-        held = app.frames(body.ids)
-        for wanted in (Hash(raw) for raw in body.ids):
-            found = agreement.lookup(self.state.round, wanted)
-            if found is not None:
-                frames.append(encode(found))
-            elif wanted in held:
-                frames.append(held[wanted])
-                frames += self._jobs.evidence(decode(held[wanted]).body)
+        looked_up = (agreement.lookup(self.state.round, wanted) for wanted in body.ids)
+        frames = [encode(found) for found in looked_up if found is not None]
+        for frame in app.frames(body.ids).values():
+            frames.append(frame)
+            frames += self._jobs.evidence(decode(frame).body)
         reply: list[bytes] = []
         for frame in dict.fromkeys(frames):
             if sum(map(len, reply)) + len(frame) > MAX_REPLY:
