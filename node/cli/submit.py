@@ -119,7 +119,9 @@ def _verdict(document: Json) -> str:
         last = document.get("verdict") or ""
         if last and last != Verdict.WON.code:
             reason += f" (its last clearing: {last}; `node explain` has all)"
-        return f"refunded: {reason}; charged {amount(result.get('fee', 0))}, the bid fee"
+        if not result:
+            return f"not admitted: {reason}; nothing was charged"
+        return f"refunded: {reason}; charged {amount(result['fee'])}, the bid fee"
     matches = "is" if document["root_matches"] else "IS NOT"
     return (
         f"settled in transaction {result['settle_tx']} ({result['gas_used']} gas), fee"
