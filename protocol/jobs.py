@@ -372,6 +372,8 @@ class Jobs:
         bids: dict[Hash, Hash] = {}
         for bid_id, held in self._state.bids.items():
             request_id = Hash(held.body.request_id)
+            if request_id not in self._state.requests:
+                continue  # an ask, or nobody knows yet whether it is the owner's
             bids[request_id] = min(bid_id, bids.get(request_id, bid_id))
         return bids
 

@@ -76,6 +76,10 @@ class Pool:
             return [_refused("request_refused", "request", request_id, reason, now_ms)]
         held = SignedRequest(body, envelope.signature)
         state.requests[request_id] = held
+        # The request is public before its bid: anybody can have bid for it.
+        for bid_id, bid in list(state.bids.items()):
+            if bid.body.request_id == request_id and bid.body.bidder != owner:
+                del state.bids[bid_id]
         self._jobs.open(request_id, held, now_ms)
         return [WatchEscrow(owner)]
 
@@ -198,11 +202,15 @@ class Pool:
             return RejectionReason.STALE
         if body.request_id in ledger.open or body.request_id in ledger.closed:
             return RejectionReason.ALREADY_KNOWN
-        if sum(other.request_id == body.request_id for other in bids) >= MAX_BIDS_PER_REQUEST:
+        request = self._state.requests.get(Hash(body.request_id))
+        if request is not None and request.body.requester != body.bidder:
+            return RejectionReason.WRONG_SENDER
+        mine = [other for other in bids if other.bidder == body.bidder and not is_ask(other)]
+        if sum(other.request_id == body.request_id for other in mine) >= MAX_BIDS_PER_REQUEST:
             return RejectionReason.SECOND_BID
-        mine = sum(other.bidder == body.bidder and not is_ask(other) for other in bids)
         most = MAX_BIDS_PER_REQUEST * MAX_REQUESTS_PER_OWNER
-        return RejectionReason.QUEUE_FULL if len(bids) >= MAX_BIDS or mine >= most else None
+        full = len(bids) >= MAX_BIDS or len(mine) >= most
+        return RejectionReason.QUEUE_FULL if full else None
 
     def _ask_fault(self, body: SealedBid, app: ReplicaApplication) -> RejectionReason | None:
         if body.round <= app.ledger.round:

@@ -2,8 +2,8 @@
 
 A member gives one to who brought the bid, once its own share of it is good and the bid's request,
 if it has one, is admissible. It names the round whose list is not signed yet. What it promised it
-lists, whatever becomes of the request, its escrow or its deadline meanwhile, unless an earlier
-round decided the bid: execution skips what can not count, and an honest member never breaks a
+lists, whatever becomes of the request, its escrow or its deadline meanwhile, and though the round
+before decided the bid: execution skips what can not count, and an honest member never breaks a
 promise that two signatures could prove broken.
 """
 

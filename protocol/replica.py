@@ -397,9 +397,7 @@ class Replica:
         state.promised = {
             bid: place
             for bid, place in state.promised.items()
-            if place > record.value.round
-            and bid not in record.value.bids
-            and record.value.next_epoch == app.table.epoch
+            if place > record.value.round and record.value.next_epoch == app.table.epoch
         }
         if not any(number > record.value.round for number in decided.catch_up):
             state.archive = app.frames(state.promised)

@@ -238,6 +238,26 @@ def test_a_bid_may_come_before_its_request_but_is_listed_with_it_alone() -> None
     assert app().pending()
 
 
+@pytest.mark.parametrize("request_first", [True, False])
+def test_a_stranger_can_not_bid_for_a_request_nor_keep_its_owners_bid_out(
+    request_first: bool,
+) -> None:
+    node = Alone()
+    wanted = request(deadline_view=6)
+    if request_first:
+        node.hear(wanted, VIEW)
+    for seed in (1, 2):
+        thief = bid_for(wanted, seed, bidder=address_of("thief"))
+        refused = ["wrong_sender"] if request_first else []
+        assert refusals(node.hear(thief, VIEW)) == refused
+    node.hear(wanted, VIEW)
+    assert not node.replica._application().pending()
+    assert refusals(node.hear(bid_for(wanted), VIEW)) == []
+    assert node.replica._application().pending()
+    bidders = {held.body.bidder for held in node.replica.state.bids.values()}
+    assert bidders == {node.setup.me, OWNER}
+
+
 def test_bids_without_requests_keep_no_others_out() -> None:
     node = Alone()
     wanted = request(deadline_view=6)
@@ -258,7 +278,6 @@ def test_bids_without_requests_keep_no_others_out() -> None:
     "fields",
     [
         pytest.param({"round": 2}, id="of the round to come"),
-        pytest.param({"bidder": address_of("thief")}, id="somebody else's"),
         pytest.param({"class_id": JobClass("groth16", Tier.M).class_id}, id="in another class"),
     ],
 )
