@@ -193,8 +193,9 @@ def simulator(found: Json) -> list[str]:
     """Rounds by number of nodes."""
     rows = [
         (
-            name,
-            nodes,
+            part["machine"],
+            f"{part['nodes']:,}",
+            part["load_before"],
             part["rounds"],
             f"{part['rounds_per_s']:g}",
             f"{part['messages_per_round']:,}",
@@ -202,12 +203,12 @@ def simulator(found: Json) -> list[str]:
             f"{part['simulated_ms_per_round']:,} ms",
             f"{part['peak_rss_mb']:,} MB",
         )
-        for name in ("agreement", "replica")
-        for nodes, part in found[name].items()
+        for part in found["runs"]
     ]
     head = (
         "machine",
         "nodes",
+        "load before",
         "rounds",
         "rounds a second",
         "messages a round",
