@@ -35,8 +35,9 @@ TARGETS_MS: Final = {4: 1_500, 10: 2_500}
 """Of nodes that are processes."""
 IN_PROCESS: Final = (25, 4_000)
 """Nodes in one process, and their target."""
-BEFORE_SEALING_MS: Final = {4: 542, 10: 2_193}
-"""Medians of commit 06e7072fa6, whose bids were open, at a load of 2.8 and 2.3."""
+BEFORE_SEALING: Final = {4: ((2.8, 542), (6.7, 767)), 10: ((2.3, 2_193), (9.4, 2_561))}
+"""Load and median in ms of commits whose bids were open: first of 06e7072fa6, then of 0a50929297,
+the last of them, on the day and machine of the first figures with sealing."""
 DEADLINE_S: Final = 10
 """Nobody delivers inputs: a request expires, about when its standby would have a turn."""
 PATIENCE_S: Final = 10.0
@@ -52,7 +53,7 @@ async def measure(say: Callable[[str], None], *, quick: bool) -> None:
     for nodes, target in TARGETS_MS.items():
         found = await _cluster(nodes, 6 if quick else REQUESTS)
         kinds = await _in_process(nodes, 2 if quick else KIND_REQUESTS)
-        before = {"before_sealing_ms": BEFORE_SEALING_MS[nodes], "kinds": kinds["kinds"]}
+        before = {"before_sealing": BEFORE_SEALING[nodes], "kinds": kinds["kinds"]}
         sizes[str(nodes)] = {"target_ms": target, "view_ms": VIEW_MS, **found, **before}
         say(f"assignment at {nodes} nodes: {found['assigned_ms']}")
     nodes, target = IN_PROCESS
