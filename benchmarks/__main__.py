@@ -7,7 +7,18 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
-from benchmarks import assignment, clearing, convergence, idle, micro, path, tiers, welfare
+from benchmarks import (
+    assignment,
+    clearing,
+    convergence,
+    idle,
+    micro,
+    path,
+    sealing,
+    simulator,
+    tiers,
+    welfare,
+)
 from benchmarks.report import render
 from devnet.errors import DevnetError
 from devnet.signals import run_until_signal
@@ -25,6 +36,8 @@ MEASURES: Final[dict[str, _Measure]] = {
     "path": path.measure,
     "idle": idle.measure,
     "assignment": assignment.measure,
+    "sealing": sealing.measure,
+    "simulator": simulator.measure,
     "clearing": clearing.measure,
     "welfare": welfare.measure,
     "convergence": convergence.measure,

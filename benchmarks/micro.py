@@ -8,13 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from benchmarks.records import ROOT, load, save, spread
+from benchmarks.records import ROOT, load, microseconds, save, spread
 from node.crypto import BlsKey, Crypto, SessionKey
 from node.ingress_checks import Checks, Horizon
 from node.store import Store
@@ -65,11 +64,6 @@ class _Network:
         self.table = OperatorTable(_EPOCH, Hash(bytes(32)), rows)
         self.horizon = Horizon({_EPOCH: self.table}, _ROUND)
 
-    @property
-    def quorum(self) -> int:
-        """Fewest operators above two thirds."""
-        return 2 * len(self.keys) // 3 + 1
-
     def vote(self, place: int, value: bytes) -> Envelope:
         """A signed PREPARE."""
         body = Vote(_EPOCH, _ROUND, _VIEW, value)
@@ -77,12 +71,12 @@ class _Network:
         signature = self.keys[place].sign(signed_digest(_DOMAIN, unsigned))
         return Envelope(unsigned.kind, unsigned.sender, body, signature)
 
-    def signatures(self, value: bytes) -> list[bytes]:
-        """A quorum's PREPARE signatures of one Value."""
+    def signatures(self, value: bytes, signers: int) -> list[bytes]:
+        """PREPARE signatures of the first so many operators of one Value."""
         signed = vote_digest(_DOMAIN, Kind.PREPARE, _EPOCH, _ROUND, _VIEW, value)
-        return [key.sign(signed) for key in self.keys[: self.quorum]]
+        return [key.sign(signed) for key in self.keys[:signers]]
 
-    def certificate(self, crypto: Crypto, value: bytes) -> Certificate:
+    def certificate(self, crypto: Crypto, value: bytes, signatures: list[bytes]) -> Certificate:
         """Their certificate."""
         return Certificate(
             int(Kind.PREPARE),
@@ -91,8 +85,8 @@ class _Network:
             _VIEW,
             value,
             vote_digest(_DOMAIN, Kind.PREPARE, _EPOCH, _ROUND, _VIEW, value),
-            tuple(range(self.quorum, len(self.keys))),
-            crypto.aggregate(self.signatures(value)),
+            tuple(range(len(signatures), len(self.keys))),
+            crypto.aggregate(signatures),
         )
 
 
@@ -105,17 +99,6 @@ async def measure(say: Callable[[str], None], *, quick: bool) -> None:
     shown = {name: found["median"] for name, found in figures.items()}
     say(f"micro: {json.dumps(shown)}")
     save("imports", _imports())
-
-
-def _timed(work: Callable[[int], object], runs: int) -> Json:
-    """Microseconds of one call, the first one left out; the call is told its number."""
-    work(0)
-    found = []
-    for number in range(1, runs + 1):
-        started = time.perf_counter_ns()
-        work(number)
-        found.append((time.perf_counter_ns() - started) / 1_000)
-    return spread(found, 1)
 
 
 def _word(number: int) -> bytes:
@@ -139,10 +122,12 @@ def _frames(runs: int) -> Json:
         return work
 
     return {
-        "decode a vote": _timed(lambda number: decode(votes[number]), runs),
-        "decode a request of 8 segments": _timed(lambda number: decode(requests[number]), runs),
-        "decode and check a vote": _timed(admit(votes, network.sessions[0].address), runs),
-        "decode and check a request": _timed(admit(requests, None), runs),
+        "decode a vote": microseconds(lambda number: decode(votes[number]), runs),
+        "decode a request of 8 segments": microseconds(
+            lambda number: decode(requests[number]), runs
+        ),
+        "decode and check a vote": microseconds(admit(votes, network.sessions[0].address), runs),
+        "decode and check a request": microseconds(admit(requests, None), runs),
     }
 
 
@@ -160,34 +145,35 @@ def _votes(runs: int) -> Json:
     digests = [vote_digest(_DOMAIN, Kind.LOCK, 1, 1, 1, _word(n)) for n in range(runs + 1)]
     signatures = [key.sign(signed) for signed in digests]
     found: Json = {
-        "BLS sign": _timed(lambda number: key.sign(digests[number]), runs),
-        "BLS verify, digest seen first": _timed(
+        "BLS sign": microseconds(lambda number: key.sign(digests[number]), runs),
+        "BLS verify, digest seen first": microseconds(
             lambda number: crypto.verify(key.public_key, digests[number], signatures[number]), runs
         ),
-        "BLS verify, digest known": _timed(
+        "BLS verify, digest known": microseconds(
             lambda _: crypto.verify(key.public_key, digests[0], signatures[0]), runs
         ),
     }
-    for size in (4, 85):
-        network = _Network(size)
-        certify = max(5, runs // 10)
-        quorum = network.signatures(_word(1))
-        made = [network.certificate(crypto, _word(number)) for number in range(certify + 1)]
-
-        def check(
-            number: int, held: list[Certificate] = made, horizon: Horizon = network.horizon
-        ) -> None:
-            Checks(_DOMAIN, crypto).certificate(held[number], horizon)
-
-        found[f"assemble a certificate, {network.quorum} of {size} sign"] = _timed(
-            partial(_aggregate, crypto, quorum), certify
-        )
-        found[f"check a certificate, {network.quorum} of {size} sign"] = _timed(check, certify)
+    for size, signers in ((4, 3), (85, 57), (85, 85)):
+        found |= _certificates(crypto, size, signers, max(5, runs // 10))
     return found
 
 
-def _aggregate(crypto: Crypto, signatures: list[bytes], _number: int) -> None:
-    crypto.aggregate(signatures)
+def _certificates(crypto: Crypto, size: int, signers: int, runs: int) -> Json:
+    """The fewest that are a quorum, or everyone."""
+    network = _Network(size)
+    signed = [network.signatures(_word(number), signers) for number in range(runs + 1)]
+    made = [network.certificate(crypto, _word(n), held) for n, held in enumerate(signed)]
+
+    def assemble(number: int) -> object:
+        return network.certificate(crypto, _word(number), signed[number])
+
+    def check(number: int) -> None:
+        Checks(_DOMAIN, crypto).certificate(made[number], network.horizon)
+
+    return {
+        f"assemble a certificate, {signers} of {size} sign": microseconds(assemble, runs),
+        f"check a certificate, {signers} of {size} sign": microseconds(check, runs),
+    }
 
 
 async def _journal(runs: int) -> Json:

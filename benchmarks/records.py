@@ -7,12 +7,13 @@ import os
 import platform
 import statistics
 import subprocess
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 RESULTS: Final = ROOT / "benchmarks" / "results"
@@ -31,6 +32,17 @@ def spread(values: Sequence[float], digits: int = 0) -> Json:
         "high": ordered[-1],
     }
     return {**{name: round(value, digits) for name, value in found.items()}, "runs": len(ordered)}
+
+
+def microseconds(work: Callable[[int], object], runs: int) -> Json:
+    """Microseconds of one call, the first one left out; the call is told its number."""
+    work(0)
+    found = []
+    for number in range(1, runs + 1):
+        started = time.perf_counter_ns()
+        work(number)
+        found.append((time.perf_counter_ns() - started) / 1_000)
+    return spread(found, 1)
 
 
 def machine() -> Json:

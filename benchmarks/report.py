@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.plots import Panel, curves, shares, stacked_bars
+from benchmarks.formats import IMAGES, ranged, ratio, seconds, table, verdict
+from benchmarks.plots import Panel, curves, stacked_bars
 from benchmarks.records import ROOT, saved
+from benchmarks.report_rounds import assignment, sealing, simulator
 from benchmarks.tiers import SHAPES, SIZES
 from protocol.dispatch import Tier, tier_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from benchmarks.records import Json
 
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
-IMAGES: Final = ROOT / "docs" / "img"
 _STAGES: Final = {
     "assigned": "the first round: from the request to its award",
     "accepted": "inputs sealed, delivered, and accepted for every segment",
@@ -29,6 +30,8 @@ _NAMES: Final = (
     "assignment",
     "idle",
     "micro",
+    "sealing",
+    "simulator",
     "clearing",
     "welfare",
     "convergence",
@@ -38,7 +41,7 @@ _INTRO: Final = """\
 # Benchmarks
 
 Made by `make bench` (`python -m benchmarks`) from `benchmarks/results/*.json`; do not edit. One
-command, about half an hour on two idle cores, more than half of it for `tiers`; `python -m
+command, about three quarters of an hour on two idle cores, much of it for `tiers`; `python -m
 benchmarks NAME ...` runs some of it, with `report` it only renders this page again. Figures are
 medians with their range in brackets. Ratios compare what ran in one run on one machine. Targets
 that are missed are marked so.
@@ -51,10 +54,12 @@ def render() -> None:
     parts = [_INTRO, *_machine()]
     for name, section in (
         ("path", _path),
-        ("assignment", _assignment),
+        ("assignment", assignment),
         ("gas", _gas),
         ("idle", _idle),
         ("micro", _micro),
+        ("sealing", sealing),
+        ("simulator", simulator),
         ("clearing", _clearing),
         ("welfare", _welfare),
         ("convergence", _convergence),
@@ -73,8 +78,9 @@ def _machine() -> list[str]:
         if found is not None:
             place = found["machine"]
             where = f"{place['processor']}, {place['cores']} cores, {place['memory_gib']} GiB"
-            sizes = found.get("sizes", {}).values()
-            busy = found.get("load_before", max([s["load_before"] for s in sizes], default=0))
+            busy = found.get("load_before")
+            if busy is None:
+                busy = max(part["load_before"] for part in found["sizes"].values())
             software = f"{place['system']}, Python {place['python']}"
             rows.append((name, place["date"], f"`{place['commit']}`", where, software, busy))
     head = ("benchmark", "date", "commit", "machine", "system", "load before")
@@ -82,11 +88,11 @@ def _machine() -> list[str]:
         "*Load before* is the one-minute load average when a benchmark began: what other work the"
         " machine had. On an idle machine it is near 0 for the first one."
     )
-    return [*_table(head, rows), "", told, ""]
+    return [*table(head, rows), "", told, ""]
 
 
 def _path(found: Json) -> list[str]:
-    ratio = found["target_ratio"]
+    most = found["target_ratio"]
     lines = [
         "## Whole path: submit to settled",
         "",
@@ -100,19 +106,19 @@ def _path(found: Json) -> list[str]:
             " is (network - raw) / raw."
         ),
         "",
-        f"Target: total <= {ratio} x raw + the two rounds, as measured on the same request.",
+        f"Target: total <= {most} x raw + the two rounds, as measured on the same request.",
         "",
     ]
     rows = [
         (
             kind,
-            _ms(part["raw_ms"]),
-            _ms(part["total_ms"]),
-            _ms(part["rounds_ms"]),
-            _ms(part["allowed_ms"]),
-            _plain(part["overhead"]),
-            _plain(part["without_rounds"]),
-            _verdict(part["without_rounds"]["median"] <= ratio)
+            seconds(part["raw_ms"]),
+            seconds(part["total_ms"]),
+            seconds(part["rounds_ms"]),
+            seconds(part["allowed_ms"]),
+            ratio(part["overhead"]),
+            ratio(part["without_rounds"]),
+            verdict(part["without_rounds"]["median"] <= most)
             + f" ({part['met']} of {part['total_ms']['runs']} runs)",
         )
         for kind, part in _kinds(found)
@@ -127,12 +133,12 @@ def _path(found: Json) -> list[str]:
         "(total - rounds) / raw",
         "target",
     )
-    lines += [*_table(head, rows), "", "By stage:", ""]
+    lines += [*table(head, rows), "", "By stage:", ""]
     stages = [
-        (name, told, *(_ms(part["stages_ms"][name]) for _, part in _kinds(found)))
+        (name, told, *(seconds(part["stages_ms"][name]) for _, part in _kinds(found)))
         for name, told in _STAGES.items()
     ]
-    lines += _table(("up to", "what", *(kind for kind, _ in _kinds(found))), stages)
+    lines += table(("up to", "what", *(kind for kind, _ in _kinds(found))), stages)
     bars: list[tuple[str, list[tuple[str, float]]]] = []
     for kind, part in _kinds(found):
         bars.append((f"raw, {kind}", [("raw proving", part["raw_ms"]["median"])]))
@@ -142,82 +148,12 @@ def _path(found: Json) -> list[str]:
     return [*lines, "", "![Submit to settled by stage](img/path.svg)", ""]
 
 
-def _assignment(found: Json) -> list[str]:
-    lines = [
-        "## Open to assignment of a round",
-        "",
-        (
-            "Requests of one segment, one after the other, at moments drawn uniformly over a view"
-            f" ({found['view_ms']} ms), handed to each node in turn. *From acceptance* counts from"
-            " when that node took the request in to when it saw the award; *from the opening* from"
-            " when any node opened the awarding round (or the request came, if later). Nobody"
-            " delivers inputs, so earlier requests expire meanwhile and take rounds of their own."
-        ),
-        "",
-    ]
-    rows = [_awards(nodes, part) for nodes, part in found["sizes"].items()]
-    head = (
-        "nodes",
-        "requests",
-        "p50 from acceptance",
-        "p90",
-        "range",
-        "p50 from the opening",
-        "p90",
-        "over one view",
-        "processor, all nodes, a round",
-        "target",
-    )
-    lines += [*_table(head, rows), "", "Where a node spends such a round (one attempt):", ""]
-    names = dict.fromkeys(n for part in found["sizes"].values() for n in part["round_split_ms"])
-    split = [
-        (
-            name,
-            *(
-                _ms(part["round_split_ms"][name]) if name in part["round_split_ms"] else ""
-                for part in found["sizes"].values()
-            ),
-        )
-        for name in names
-    ]
-    lines += _table(("part", *(f"{nodes} nodes" for nodes in found["sizes"])), split)
-    series = [
-        (f"{nodes} nodes", part["samples_ms"], part["target_ms"])
-        for nodes, part in found["sizes"].items()
-        if part["samples_ms"]
-    ]
-    plot = shares("Share of requests awarded within a time", series)
-    (IMAGES / "assignment.svg").write_text(plot, encoding="utf-8")
-    return [*lines, "", "![Share of requests awarded](img/assignment.svg)", ""]
-
-
-def _awards(nodes: str, part: Json) -> tuple[object, ...]:
-    wait, opening = part["assigned_ms"], part["from_opening_ms"]
-    target = f"p50 <= {part['target_ms']} ms: "
-    if wait is None:
-        return (nodes, part["requests"], *["-"] * 7, f"{target}**missed**, none was awarded")
-    verdict = _verdict(wait["median"] <= part["target_ms"])
-    lost = f"; {part['not_awarded']} not awarded" if part["not_awarded"] else ""
-    return (
-        nodes,
-        part["requests"],
-        f"{wait['median']:.0f} ms",
-        f"{wait['p90']} ms",
-        f"{wait['low']} - {wait['high']} ms",
-        f"{opening['median']:.0f} ms",
-        f"{opening['p90']} ms",
-        part["attempts_over_one"],
-        f"{part['processor_s_per_round']} s",
-        f"{target}{verdict}{lost}",
-    )
-
-
 def _gas(found: Json) -> list[str]:
     rows = [
-        (f"first settlement ever, {found['operators']} operators", _range(found["first"])),
+        (f"first settlement ever, {found['operators']} operators", ranged(found["first"])),
     ]
     if found["later"] is not None:
-        rows.append((f"later settlements, {found['operators']} operators", _range(found["later"])))
+        rows.append((f"later settlements, {found['operators']} operators", ranged(found["later"])))
     voters = " or ".join(map(str, found["voters"]))
     forge = [(name, f"{gas:,}") for name, gas in found["forge_85_operators"].items()]
     return [
@@ -229,11 +165,11 @@ def _gas(found: Json) -> list[str]:
             " change."
         ),
         "",
-        *_table(("transaction", "gas"), rows),
+        *table(("transaction", "gas"), rows),
         "",
         "With 85 operators, as forge measures it (`contracts/snapshots/GasTest.json`):",
         "",
-        *_table(("call", "gas"), forge),
+        *table(("call", "gas"), forge),
         "",
     ]
 
@@ -247,12 +183,12 @@ def _idle(found: Json) -> list[str]:
         rows.append(
             (
                 name,
-                f"{_range(part['rss_mb'])} MB",
-                f"{_range(part['pss_mb'])} MB",
+                f"{ranged(part['rss_mb'])} MB",
+                f"{ranged(part['pss_mb'])} MB",
                 part["workers"],
-                f"{_range(part['rss_with_workers_mb'])} MB",
-                f"{_range(part['cpu_percent'])} %",
-                f"{_verdict(rss_met)}, {_verdict(cpu_met)}",
+                f"{ranged(part['rss_with_workers_mb'])} MB",
+                f"{ranged(part['cpu_percent'])} %",
+                f"{verdict(rss_met)}, {verdict(cpu_met)}",
             )
         )
     head = (
@@ -275,7 +211,7 @@ def _idle(found: Json) -> list[str]:
             " core."
         ),
         "",
-        *_table(head, rows),
+        *table(head, rows),
         "",
     ]
     imports = saved("imports")
@@ -290,7 +226,7 @@ def _idle(found: Json) -> list[str]:
             " others import counts for itself):"
         ),
         "",
-        *_table(("package", "MB"), top),
+        *table(("package", "MB"), top),
         "",
     ]
 
@@ -305,7 +241,7 @@ def _micro(found: Json) -> list[str]:
         "",
         "Microseconds of one call in one thread; checks use fresh frames, keys are known.",
         "",
-        *_table(("call", "median", "p90", "calls"), rows),
+        *table(("call", "median", "p90", "calls"), rows),
         "",
     ]
 
@@ -317,9 +253,9 @@ def _clearing(found: Json) -> list[str]:
         target = ""
         if size == found["target_size"]:
             met = part["ratio"]["median"] <= found["target_ratio"]
-            target = f"<= {found['target_ratio']}: {_verdict(met)}"
+            target = f"<= {found['target_ratio']}: {verdict(met)}"
         command_s = part["command_ms"] / 1_000
-        figures = (_range(part[name]) for name in ("sort_ms", "clear_ms", "ratio"))
+        figures = (ranged(part[name]) for name in ("sort_ms", "clear_ms", "ratio"))
         rows.append((f"{size:,}", *figures, target, f"{command_s:.1f} s"))
     curves(
         IMAGES / "clearing.svg",
@@ -344,7 +280,7 @@ def _clearing(found: Json) -> list[str]:
             " `sorted(buyers, key=max_fee)` over the same buyers as dictionaries, in turn."
         ),
         "",
-        *_table(head, rows),
+        *table(head, rows),
         "",
         "![Clearing against sorting](img/clearing.svg)",
         "",
@@ -403,7 +339,7 @@ def _welfare(found: Json) -> list[str]:
             f" {least} buyers and {most} sellers is thick."
         ),
         "",
-        *_table(("buyers", *(f"{few} sellers" for few in counts)), rows),
+        *table(("buyers", *(f"{few} sellers" for few in counts)), rows),
         "",
         (
             "Beside them two auctions that the network does not use (`benchmarks/baselines.py`)."
@@ -419,7 +355,7 @@ def _welfare(found: Json) -> list[str]:
             " all the same is assumed, in favour of this auction."
         ),
         "",
-        *_table(("buyers", *names), beside),
+        *table(("buyers", *names), beside),
         "",
         (
             f"Of all {len(cells)} sizes, first price is ahead of the rule that the network would"
@@ -460,7 +396,7 @@ def _convergence(found: Json) -> list[str]:
                 phase["name"],
                 *_arrival(phase["to_clearing"], found["runs"]),
                 *_arrival(phase["to_settled"], found["runs"])[:1],
-                _range(phase["settled"]),
+                ranged(phase["settled"]),
             )
             for phase in part["phases"][1:]
         ]
@@ -498,7 +434,7 @@ def _convergence(found: Json) -> list[str]:
             f" which the reference is the median of the last {found['recent_prices']}."
         ),
         "",
-        *_table(head, rows),
+        *table(head, rows),
         "",
         (
             f"Medians of where it settles: {span['thin']} of the clearing price in the thin market,"
@@ -517,7 +453,7 @@ def _arrival(part: Json, runs: int) -> tuple[str, str, str]:
     if "rounds" not in part:
         return "-", f"0 of {runs}", "-"
     share = part["stays"]["median"]
-    return _range(part["rounds"]), f"{runs - part['never']} of {runs}", f"{100 * share:.0f} %"
+    return ranged(part["rounds"]), f"{runs - part['never']} of {runs}", f"{100 * share:.0f} %"
 
 
 _MIB: Final = 1 << 20
@@ -529,7 +465,7 @@ def _tiers(found: Json) -> list[str]:
         (
             f"{row['constraints']:,}",
             tier_of(row["constraints"]).name,
-            _ms(row["cpu_ms"]),
+            seconds(row["cpu_ms"]),
             f"{row['load_ms'] / 1_000:.1f} s",
             _mib(row["peak_rss_bytes"]),
             _mib(row["peak_address_space_bytes"]),
@@ -598,7 +534,7 @@ def _tiers(found: Json) -> list[str]:
             " circuit's witness is computed within the proof."
         ),
         "",
-        *_table(head, rows),
+        *table(head, rows),
         "",
         (
             "Fits, n constraints, by least squares of relative errors:"
@@ -609,7 +545,7 @@ def _tiers(found: Json) -> list[str]:
         "",
         "What a prover should budget for the largest circuit of a tier; XL has no end:",
         "",
-        *_table(("tier", "constraints", "processor, one proof", "memory"), budget_rows),
+        *table(("tier", "constraints", "processor, one proof", "memory"), budget_rows),
         "",
         "![One proof by the size of its circuit](img/tiers.svg)",
         "",
@@ -652,30 +588,3 @@ def _mib(size: int) -> str:
 
 def _kinds(found: Json) -> list[tuple[str, Json]]:
     return [(kind, found[kind]) for kind in ("cold", "warm")]
-
-
-def _ms(part: Json) -> str:
-    return f"{part['median'] / 1_000:.2f} s [{part['low'] / 1_000:.2f}, {part['high'] / 1_000:.2f}]"
-
-
-def _plain(part: Json) -> str:
-    return f"{part['median']:.2f} [{part['low']:.2f}, {part['high']:.2f}]"
-
-
-def _range(part: Json) -> str:
-    if part["low"] == part["high"]:
-        return f"{part['median']:,}"
-    return f"{part['median']:,} [{part['low']:,}, {part['high']:,}]"
-
-
-def _verdict(met: bool) -> str:
-    return "met" if met else "**missed**"
-
-
-def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> list[str]:
-    columns = [str(cell) for cell in head]
-    return [
-        "| " + " | ".join(columns) + " |",
-        "|" + "---|" * len(columns),
-        *("| " + " | ".join(map(str, row)) + " |" for row in rows),
-    ]

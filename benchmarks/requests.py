@@ -47,6 +47,13 @@ async def prepared(
     return await trio.to_thread.run_sync(prepare, order, cluster.requester, node)
 
 
+async def hand_in(client: NodeClient, request: Prepared) -> None:
+    """A request and its bid, sealed to the node's committee; raises RefusedError."""
+    await client.post("/v1/requests", request.frame)
+    bid = request.bid(await client.get("/v1/node"))
+    await client.post(f"/v1/requests/0x{request.request_id.hex()}/bid", bid)
+
+
 async def until_stage(client: NodeClient, request_id: bytes, stage: str) -> Json:
     """The first document of a request that has reached a stage."""
     version = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import apsw
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 Trail = dict[int, dict[str, list[int]]]
@@ -32,19 +33,25 @@ def read_trail(database: Path) -> Trail:
     return trail
 
 
+def decided(trails: Sequence[Trail]) -> int:
+    """Rounds of which any node saw the decision."""
+    return len({n for trail in trails for n, moves in trail.items() if "batch_cert" in moves})
+
+
 def split(moves: dict[str, list[int]]) -> dict[str, int] | None:
     """Milliseconds of each part of one round on one node; None unless it took one attempt."""
     opened = moves.get("pending_in_time") or moves.get("pending_late")
     started = moves.get("view_started") or moves.get("pending_in_time")
-    names = ("prepare_signed", "lock_signed", "commit_signed", "batch_cert")
+    names = ("prepare_signed", "lock_signed", "lock_cert", "commit_signed", "batch_cert")
     if not opened or not started or "view_ended" in moves or any(n not in moves for n in names):
         return None
-    prepared, locked, committed, decided = (moves[name][0] for name in names)
+    prepared, locked, revealed, committed, certified = (moves[name][0] for name in names)
     return {
         "wait for a view": started[0] - opened[0],
         "lists and proposal": prepared - started[0],
         "PREPARE votes": locked - prepared,
-        "LOCK votes": committed - locked,
-        "COMMIT votes": decided - committed,
-        "whole": decided - opened[0],
+        "LOCK votes": revealed - locked,
+        "shares and opening": committed - revealed,
+        "COMMIT votes": certified - committed,
+        "whole": certified - opened[0],
     }

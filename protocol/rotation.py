@@ -33,6 +33,10 @@ class OperatorTable:
     operators: tuple[Operator, ...]
     total: int = field(init=False)
     _positions: dict[bytes, int] = field(init=False, repr=False, compare=False)
+    _drawn: dict[int, tuple[Address, ...]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+    """Committees by size: every step of a node asks for its own, and a draw takes milliseconds."""
 
     def __post_init__(self) -> None:
         positions = {row.operator: place for place, row in enumerate(self.operators)}
@@ -52,6 +56,14 @@ class OperatorTable:
         place = self._positions.get(operator)
         return 0 if place is None else self.operators[place].weight
 
+    def committee_of(self, size: int) -> tuple[Address, ...]:
+        """So many operators in table order, drawn once."""
+        if size not in self._drawn:
+            everyone = size == len(self.operators)
+            rows = list(enumerate(self.operators)) if everyone else _draw(self, size)
+            self._drawn[size] = tuple(Address(row.operator) for _, row in rows)
+        return self._drawn[size]
+
     def quorum(self, signed: int) -> bool:
         """Tell whether this weight is strictly more than two thirds of the stake."""
         return 3 * signed > 2 * self.total
@@ -64,10 +76,7 @@ def tolerated(members: int) -> int:
 
 def committee(table: OperatorTable, params: ProtocolParams) -> tuple[Address, ...]:
     """Members in table order: all operators, or a draw by weight without replacement."""
-    rows = list(enumerate(table.operators))
-    if len(rows) > params.max_committee:
-        rows = _draw(table, params.max_committee)
-    return tuple(Address(row.operator) for _, row in rows)
+    return table.committee_of(min(len(table.operators), params.max_committee))
 
 
 def gateway(table: OperatorTable, members: tuple[Address, ...], view: int) -> Address:

@@ -71,6 +71,13 @@ def test_a_large_network_s_committee_is_drawn_without_replacement_from_the_seed(
     assert drawn != committee(other, DEVNET)
 
 
+def test_a_committee_is_drawn_once_for_a_table_not_at_every_step_of_a_node() -> None:
+    table = make_table([100] * 40, SEED)
+    assert committee(table, DEVNET) is committee(table, DEVNET)
+    smaller = replace(DEVNET, max_committee=7)
+    assert len(committee(table, smaller)) == 7
+
+
 def test_the_committee_is_drawn_by_weight() -> None:
     params = replace(DEVNET, max_committee=4)
     seats: Counter[bytes] = Counter()
