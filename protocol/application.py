@@ -65,6 +65,8 @@ class ReplicaApplication:
     cipher: BidCipher
     shares: dict[Hash, bytes | None] = field(default_factory=dict)
     """Own shares by bid id; None: not good."""
+    judged: dict[Hash, dict[tuple[int, bytes], bool]] = field(default_factory=dict)
+    """By bid id: position and share, and whether it is what the bidder dealt."""
     opened: dict[Hash, BuyBid | AskBid | None] = field(default_factory=dict)
     """By bid id; None: void."""
     executions: dict[bytes, Execution] = field(default_factory=dict)
@@ -227,11 +229,13 @@ class ReplicaApplication:
         if bid_id not in self.opened and not self._dealt_here(sealed):
             self.opened[bid_id] = None
         if bid_id not in self.opened:
-            good = {
-                place: shares[member]
-                for place, member in enumerate(self.members)
-                if member in shares and is_share(sealed, place, shares[member])
-            }
+            # Shares come one member after the other, and none has to be checked twice.
+            judged = self.judged.setdefault(bid_id, {})
+            for place, member in enumerate(self.members):
+                heard = (place, shares.get(member, b""))
+                if heard[1] and heard not in judged:
+                    judged[heard] = is_share(sealed, *heard)
+            good = dict(heard for heard, is_good in judged.items() if is_good)
             if len(good) < threshold(len(self.members)):
                 return False
             self.opened[bid_id] = open_bid(self.domain, sealed, good, self.cipher)
