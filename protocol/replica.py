@@ -389,17 +389,24 @@ class Replica:
             self.state.archive[identity] = encode(envelope)
 
     def _archive(self, body: Batches) -> None:
-        """Keep the bodies of decided rounds until they are adopted."""
+        """Keep the bodies of decided rounds until they are adopted, the bids' requests too.
+
+        Its pools may refuse them: whoever was away longer than a request runs needs them still.
+        """
         for record in body.rounds:
+            named = {*record.value.bids, *record.value.outcomes}
+            held: dict[bytes, bytes] = {}
             for frame in record.envelopes:
                 try:
-                    identity = identity_of(self.setup.domain, decode(frame))
+                    envelope = decode(frame)
+                    identity = identity_of(self.setup.domain, envelope)
                 except Rejection:
                     continue
-                if identity is not None and (
-                    identity in record.value.bids or identity in record.value.outcomes
-                ):
-                    self.state.archive[identity] = frame
+                if identity is not None:
+                    held[identity] = frame
+                if identity in named and isinstance(envelope.body, SealedBid):
+                    named.add(envelope.body.request_id)
+            self.state.archive.update((Hash(at), held[at]) for at in held if at in named)
 
     def _ask_for_unknown(self, envelope: Envelope, body: BidList) -> None:
         """Gossip is lossy: what a member lists and this node lacks, the member is asked for."""
