@@ -22,7 +22,7 @@ from protocol.effects import (
     SubmitBatch,
     WatchEscrow,
 )
-from protocol.eip712 import batch_digest, body_digest, digest, value_digest
+from protocol.eip712 import batch_digest, digest, value_digest
 from protocol.inputs import (
     AnyInput,
     AskPolicy,
@@ -156,7 +156,8 @@ class MarketRun(Run):
         """Request id -> frames of the request and of its bid."""
         self.ended: set[tuple[int, bytes]] = set()
         """Node and request: certified as closed there, as its `Forget` says."""
-        self.inputs: set[tuple[int, bytes, int]] = set()
+        self.inputs: set[tuple[int, int, bytes, int]] = set()
+        """Node, its life, request, segment: inputs that were sent."""
         self.returned: set[str] = set()
         """Requests that went back to their market."""
         self.proving_from_ms = 0
@@ -172,9 +173,7 @@ class MarketRun(Run):
         super().__init__(seed, keys=keys)
         self.owner = self.keys.address_of("owner")
         self.mischief.habits |= {habit for habit in MARKET_HABITS if self.rng.random() < 0.5}
-        self.mischief.habits |= {
-            habit for habit in LATER_MARKET_HABITS if self.more.random() < 0.3
-        }
+        self.mischief.habits |= {habit for habit in LATER_MARKET_HABITS if self.more.random() < 0.4}
 
     def _shells(self) -> list[Shell]:
         return [
@@ -339,7 +338,7 @@ class MarketRun(Run):
                 mine = segment.operator == shell.machine.address and not segment.input_held
                 if mine and request_id not in self.absent and segment.stage is Stage.ASSIGNED:
                     # The owner sends the private input, and again to whoever says it lacks it.
-                    key = (id(shell.machine), request_id, place)
+                    key = (shell.index, shell.lives, request_id, place)
                     if key not in self.inputs:
                         self.inputs.add(key)
                         self._later(shell, InputHeld(request_id, place), 200)

@@ -106,8 +106,6 @@ class Mischief:
         """Another content, or other hearers, than an honest machine's."""
         body = effect.body
         match body:
-            case Proposal() if "mute" in self.habits and self.rng.random() < 0.5:
-                return []
             case Proposal():
                 return self._propose(world, shell, body)
             case SealedBid() | SegmentResult() if (twice := self._doubled(body)) is not None:
@@ -121,12 +119,8 @@ class Mischief:
                 both = [sign(world, shell, Kind.COMMIT, each) for each in (body, wrong)]
                 self._split_send(world, shell, both)
                 return []
-            case BidList() if self.does("vouch"):
-                more = _vouched(world, shell, body)
-                self._split_send(world, shell, [sign(world, shell, Kind.BID_LIST, more)])
-                return []
-            case BidList() if "two_lists" in self.habits:
-                self._split_send(world, shell, self._two_lists(world, shell, body))
+            case BidList() if lists := self._lists(world, shell, body):
+                self._split_send(world, shell, lists)
                 return []
             case Vote() if {"split", "double_vote"} <= self.habits and self._leads(world, shell):
                 return []  # voted when it proposed, to each node as suits
@@ -146,6 +140,8 @@ class Mischief:
         return None
 
     def _propose(self, world: World, shell: Shell, body: Proposal) -> list[Effect] | None:
+        if "mute" in self.habits and self.rng.random() < 0.5:
+            return []
         bodies = [body]
         if body.prepare is None and (less := _omitting(body.value)) and self.does("omit"):
             bodies.append(replace_proposal(body, less))
@@ -200,16 +196,22 @@ class Mischief:
 
     def _replay(self, world: World, shell: Shell) -> None:
         """Frames of anybody, said long ago, to anybody; some with a byte changed."""
-        for frame in self.rng.choices(list(world.frames) or [b""], k=3):
-            if self.rng.random() < 0.25:
-                at = self.rng.randrange(len(frame) + 1)
-                frame = frame[:at] + self.rng.randbytes(1) + frame[at + 1 :]
-            self.send_frame(world, shell, self.rng.randrange(len(world.nodes)), frame)
+        for said in self.rng.choices(list(world.frames) or [b""], k=3):
+            frame = bytearray(said)
+            if frame and self.rng.random() < 0.25:
+                frame[self.rng.randrange(len(frame))] ^= 1
+            self.send_frame(world, shell, self.rng.randrange(len(world.nodes)), bytes(frame))
 
     def _leads(self, world: World, shell: Shell) -> bool:
         """Tell whether one of the colluders is gateway of the view that this one is in."""
         leader = own(shell).round.gateway
         return any(leader == node.machine.address for node in world.nodes if not node.honest)
+
+    def _lists(self, world: World, shell: Shell, body: BidList) -> list[Envelope]:
+        """Lists instead of the honest one; none: leave it."""
+        if self.does("vouch"):
+            return [sign(world, shell, Kind.BID_LIST, _vouched(world, shell, body))]
+        return self._two_lists(world, shell, body) if "two_lists" in self.habits else []
 
     def _two_lists(self, world: World, shell: Shell, body: BidList) -> list[Envelope]:
         other = msgspec.structs.replace(body, bids=body.bids[1:], outcomes=body.outcomes[1:])

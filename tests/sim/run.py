@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from random import Random
 from typing import Final, cast
 
@@ -165,7 +165,7 @@ class Run:
         self.faulty = self._draw_faulty(size)
         self.ingress = Ingress(self.table, DOMAIN, self.keys)
         habits = {habit for habit in HABITS if rng.random() < 0.6}
-        habits |= {habit for habit in LATER_HABITS if self.more.random() < 0.3}
+        habits |= {habit for habit in LATER_HABITS if self.more.random() < 0.4}
         self.mischief = Mischief(frozenset(habits), rng, self.params)
         rows = self.table.operators
         honest = {row.operator for place, row in enumerate(rows) if place not in self.faulty}
@@ -199,12 +199,14 @@ class Run:
         answer_checks(world, shell, effect)
 
     def honest(self) -> list[Shell]:
+        return self._honest
+
+    @cached_property
+    def _honest(self) -> list[Shell]:
         return [shell for shell in self.world.nodes if shell.honest]
 
     def go(self) -> Result:
-        result = Result(
-            self.seed, self.keys.name, len(self.world.nodes), faults=self._summary()
-        )
+        result = Result(self.seed, self.keys.name, len(self.world.nodes), faults=self._summary())
         try:
             self._plan()
             self._until_decided(result)
@@ -235,7 +237,7 @@ class Run:
     def _draw_wiped(self) -> frozenset[int]:
         """At most one faulty node is a forgetful one: its disk is lost, it comes back empty."""
         alive = sorted(self.faulty - self.dead)
-        return frozenset(alive[:1] if self.more.random() < 0.4 else ())
+        return frozenset(alive[:1] if self.more.random() < 0.2 else ())
 
     def _summary(self) -> str:
         return (
@@ -315,8 +317,8 @@ class Run:
             self._plan_wrong_clocks()
 
     def _plan_wrong_clocks(self) -> None:
-        """Clocks up to 500 ms apart. They are late ones, so that setting them right never goes back:
-        a node's driver does not let its clock do that either."""
+        """Clocks up to 500 ms late, set right before the network is good: never backwards, as a
+        node's driver has it."""
         more = self.more
         for shell in self.world.nodes:
             right = shell.skew_ms

@@ -6,7 +6,7 @@ from itertools import islice
 
 from protocol.effects import KeepRound
 from tests.sim.market import MarketRun
-from tests.sim.run import LIVENESS_VIEWS
+from tests.sim.run import LIVENESS_VIEWS, PARAMS
 from tests.sim.world import Shell, World
 
 VIEWS = 150
@@ -32,7 +32,7 @@ class LateProvers(MarketRun):
 
 
 def is_honest_four(run: MarketRun) -> bool:
-    return len(run.world.nodes) == 4 and not run.faulty
+    return len(run.world.nodes) == 4 and not run.faulty and run.params is PARAMS
 
 
 def test_a_request_that_every_prover_lost_is_auctioned_again_and_settled() -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from protocol import codec
 from protocol.effects import Effect, Publish
-from protocol.messages import BidList, Certificate, Commit, Envelope, Kind, Status, Timeout, Vote
+from protocol.messages import BidList, Commit, Envelope, Kind, Status, Timeout, Vote
 from protocol.rotation import view_start_ms
 from protocol.types import ZERO_HASH
 
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from tests.sim.world import Shell, World
 
 
-def instead(
-    mischief: Mischief, world: World, shell: Shell, effect: Publish
-) -> list[Effect] | None:
+def instead(mischief: Mischief, world: World, shell: Shell, effect: Publish) -> list[Effect] | None:
     """What is done in place of an honest Publish; None: nothing of this kind."""
     body = effect.body
     match body:
@@ -35,7 +33,9 @@ def instead(
             _at(mischief, world, shell, effect, world.now_ms, _accomplices(world))
             return []
         case BidList() if mischief.does("backdate", 0.5):
-            late = mischief.rng.randint(mischief.params.view_ms // 4, 5 * mischief.params.view_ms // 2)
+            late = mischief.rng.randint(
+                mischief.params.view_ms // 4, 5 * mischief.params.view_ms // 2
+            )
             _at(mischief, world, shell, effect, world.now_ms + late, _everybody(world))
             return []
         case BidList() if mischief.does("last_moment"):
@@ -86,7 +86,7 @@ def _last_moment(mischief: Mischief, world: World, shell: Shell, effect: Publish
 def _at(
     mischief: Mischief, world: World, shell: Shell, effect: Publish, at: int, targets: list[int]
 ) -> None:
-    """Say it to these at this time; the own machine hears it now, and goes on as if it were said."""
+    """Say it to these at this time; the own machine hears it now, as if it were said."""
     envelope = world.sign(shell, effect.kind, effect.body, effect.slot)
     frame = codec.encode(envelope)
     world.at(world.now_ms, partial(world.receive, shell.index, frame))

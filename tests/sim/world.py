@@ -95,6 +95,7 @@ class Shell:
     """Faulty by losing its disk alone: nothing it says is tampered with."""
     skew_ms: int = 0
     alive: bool = True
+    lives: int = 1
     crash_after: int | None = None
     """Effects left until this process dies in the middle of performing them."""
     machine: NodePort = field(init=False)
@@ -218,6 +219,7 @@ class World:
         if shell.alive:
             return
         shell.alive = True
+        shell.lives += 1
         shell.machine = shell.make()
         if shell.base is not None:
             shell.machine.restore(shell.base)
@@ -338,9 +340,7 @@ class World:
             return known[1]
         if shell.honest:
             self.judge.signs(shell, kind, body, digest)
-        envelope = signed_envelope(
-            shell.machine.address, kind, body, digest, self.ingress.keys
-        )
+        envelope = signed_envelope(shell.machine.address, kind, body, digest, self.ingress.keys)
         shell.signed[slot] = (digest, envelope)
         return envelope
 
