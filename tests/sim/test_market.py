@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 
 from protocol.effects import KeepRound
+from tests.sim.crypto import HASHED
 from tests.sim.market import MarketRun
 from tests.sim.run import LIVENESS_VIEWS, PARAMS
 from tests.sim.world import Shell, World
@@ -21,7 +22,7 @@ class LateProvers(MarketRun):
     liveness_views = VIEWS + LIVENESS_VIEWS
 
     def __init__(self, seed: int) -> None:
-        super().__init__(seed)
+        super().__init__(seed, keys=HASHED)
         self.proving_from_ms = PROVING_FROM_MS
         self.closed: set[tuple[str, str]] = set()
 

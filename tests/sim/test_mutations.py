@@ -326,7 +326,7 @@ def lock_fork_schedule(seed: int) -> Run | None:
 
 
 def test_voting_below_the_own_lock_forks(monkeypatch: pytest.MonkeyPatch) -> None:
-    schedules = [seed for seed in range(250) if lock_fork_schedule(seed) is not None]
+    schedules = [seed for seed in range(500, 700) if lock_fork_schedule(seed) is not None]
     assert schedules
 
     def outcomes() -> list[str | None]:

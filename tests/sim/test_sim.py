@@ -42,7 +42,7 @@ def test_more_seeds() -> None:
     assert [result.seed for result in found if result.failure is not None] == []
 
 
-@pytest.mark.parametrize(("kind", "seed"), [(Run, 5), (MarketRun, 5), (MarketRun, 8)])
+@pytest.mark.parametrize(("kind", "seed"), [(Run, 5), (MarketRun, 5), (MarketRun, 16)])
 def test_a_seed_replays_to_the_same_trace(kind: type[Run], seed: int) -> None:
     runs = [kind(seed) for _ in range(2)]
     results = [run.go() for run in runs]
