@@ -46,8 +46,8 @@ lint: setup ## formatters, linters, types, import rules
 bench: setup ## benchmarks: JSON and the table in docs/benchmarks.md
 	@$(PY) -m benchmarks
 
-sim: setup ## the deterministic simulator (SEEDS=1000 START=5000)
-	@$(PY) -m tests.sim --seeds $(SEEDS) --start $(START)
+sim: setup ## the deterministic simulator (SEEDS=1000 START=5000; NODES=100: large networks)
+	@$(PY) -m tests.sim --seeds $(SEEDS) --start $(START) $(if $(NODES),--nodes $(NODES))
 
 lock: setup ## resolve requirements*.in into requirements.lock again
 	@sh scripts/lock.sh

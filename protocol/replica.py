@@ -279,7 +279,10 @@ class Replica:
             self.state.archive[identity] = encode(envelope)
 
     def _archive(self, body: Batches) -> None:
-        """Keep the bodies of decided rounds until they are adopted."""
+        """Keep the bodies of decided rounds until they are adopted, the bids' requests too.
+
+        Its pools may refuse them: whoever was away longer than a request runs needs them still.
+        """
         for record in body.rounds:
             named = {*record.value.bids, *record.value.outcomes}
             found: dict[Hash, bytes] = {}

@@ -1,10 +1,19 @@
-"""Keyed hashes in place of signatures: unforgeable inside the simulator, and quick."""
+"""The keys of everybody in a world: keyed hashes in place of signatures, or those of a node.
+
+Keyed hashes are unforgeable inside the simulator, and quick. `REAL` has BLS12-381, secp256k1 over
+EIP-712 digests, and bids sealed with X25519 and ChaCha20-Poly1305.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property, lru_cache
 from hashlib import blake2b
+from typing import Protocol
 
+from node.box import BidCiphers, SealingKey
+from node.crypto import BlsKey, Crypto, SessionKey
+from protocol.crypto import Aggregator, BidCipher, SignatureChecker
 from protocol.types import Address
 
 
@@ -79,6 +88,113 @@ class HashCipher:
     def decrypt(self, key: bytes, data: bytes, context: bytes) -> bytes | None:
         inside = _masked(key, data[:-16])
         return inside if _tag(key, inside, context) == data[-16:] else None
+
+
+class Checker(Aggregator, SignatureChecker, Protocol):
+    """What nodes and their ingress ask for."""
+
+
+class Keys(Protocol):
+    """Keys of everybody by name or address; who acts uses none but its own."""
+
+    name: str
+    """As reports tell it."""
+
+    @property
+    def checker(self) -> Checker: ...
+    def address_of(self, name: str) -> Address: ...
+    def bls_key_of(self, operator: bytes) -> bytes: ...
+    def sealing_key_of(self, operator: bytes) -> bytes: ...
+    def session_sign(self, signer: bytes, digest: bytes) -> bytes: ...
+    def vote_sign(self, operator: bytes, digest: bytes) -> bytes: ...
+    def cipher(self, *operators: bytes) -> BidCipher:
+        """That of a node with these operators' sealing keys; a bidder has none."""
+        ...
+
+
+class HashKeys:
+    """Keyed hashes for everything."""
+
+    name = "keyed hashes"
+    checker: Checker = HashCrypto()
+
+    def address_of(self, name: str) -> Address:
+        return address_of(name)
+
+    def bls_key_of(self, operator: bytes) -> bytes:
+        return bls_key_of(operator)
+
+    def sealing_key_of(self, operator: bytes) -> bytes:
+        return sealing_key_of(operator)
+
+    def session_sign(self, signer: bytes, digest: bytes) -> bytes:
+        return session_sign(signer, digest)
+
+    def vote_sign(self, operator: bytes, digest: bytes) -> bytes:
+        return bls_sign(bls_key_of(operator), digest)
+
+    def cipher(self, *operators: bytes) -> BidCipher:
+        return HashCipher(*map(sealing_key_of, operators))
+
+
+class RealCrypto(Crypto):
+    """A node's; all nodes of a world add the same signatures up, so the sums are remembered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sums = lru_cache(4_096)(super().aggregate)
+
+    def aggregate(self, signatures: Sequence[bytes]) -> bytes:
+        return self._sums(tuple(signatures))
+
+
+class RealKeys:
+    """A node's keys, made from names: the same in every run and process."""
+
+    name = "BLS, EIP-712, sealed bids"
+
+    def __init__(self) -> None:
+        self._names: dict[bytes, str] = {}
+        self._session = lru_cache(None)(lambda name: SessionKey(_secret(name, b"session")))
+        self._bls = lru_cache(None)(lambda name: BlsKey(_secret(name, b"bls")))
+        self._sealing = lru_cache(None)(lambda name: SealingKey(_secret(name, b"sealing")))
+
+    @cached_property
+    def checker(self) -> Checker:
+        return RealCrypto()
+
+    def address_of(self, name: str) -> Address:
+        address: Address = self._session(name).address
+        self._names[address] = name
+        return address
+
+    def bls_key_of(self, operator: bytes) -> bytes:
+        key: BlsKey = self._bls(self._names[operator])
+        return key.public_key
+
+    def sealing_key_of(self, operator: bytes) -> bytes:
+        key: SealingKey = self._sealing(self._names[operator])
+        return key.public_key
+
+    def session_sign(self, signer: bytes, digest: bytes) -> bytes:
+        key: SessionKey = self._session(self._names[signer])
+        return key.sign(digest)
+
+    def vote_sign(self, operator: bytes, digest: bytes) -> bytes:
+        key: BlsKey = self._bls(self._names[operator])
+        return key.sign(digest)
+
+    def cipher(self, *operators: bytes) -> BidCipher:
+        return BidCiphers(*(self._sealing(self._names[each]) for each in operators))
+
+
+HASHED: Keys = HashKeys()
+REAL: Keys = RealKeys()
+
+
+def _secret(name: str, use: bytes) -> bytes:
+    """32 bytes below the order of either curve."""
+    return bytes(1) + blake2b(name.encode(), digest_size=31, person=use).digest()
 
 
 def _shared(ephemeral: bytes, recipient: bytes) -> bytes:

@@ -17,7 +17,7 @@ from protocol.messages import (
     Timeout,
 )
 from protocol.rotation import OperatorTable
-from tests.sim.crypto import HashCrypto
+from tests.sim.crypto import HASHED, Keys
 
 BLS_KINDS = frozenset({Kind.PREPARE, Kind.LOCK, Kind.COMMIT})
 ANYBODY = frozenset({Kind.CANCEL, Kind.REQUEST, Kind.SEALED_BID})
@@ -26,11 +26,15 @@ ANYBODY = frozenset({Kind.CANCEL, Kind.REQUEST, Kind.SEALED_BID})
 class Ingress:
     """Checks each frame once for the whole world: all nodes share the operator table."""
 
-    def __init__(self, table: OperatorTable, domain: Domain) -> None:
+    def __init__(self, table: OperatorTable, domain: Domain, keys: Keys = HASHED) -> None:
         self.table = table
         self.domain = domain
-        self.crypto = HashCrypto()
+        self.keys = keys
+        self.crypto = keys.checker
         self._known: dict[bytes, Envelope | None] = {}
+        self.bids: set[bytes] = set()
+        """Ids of all sealed bids that anybody heard of."""
+        self._certified: dict[Certificate, bool] = {}
 
     def admit(self, frame: bytes) -> Envelope | None:
         if frame not in self._known:
@@ -39,7 +43,10 @@ class Ingress:
             except Rejection:
                 self._known[frame] = None
             else:
-                self._known[frame] = envelope if self._sound(envelope) else None
+                sound = self._sound(envelope)
+                self._known[frame] = envelope if sound else None
+                if sound and envelope.kind == Kind.SEALED_BID:
+                    self.bids.add(signed_digest(self.domain, envelope))
         return self._known[frame]
 
     def _sound(self, envelope: Envelope) -> bool:
@@ -60,6 +67,11 @@ class Ingress:
         return None not in inner and all(map(self._certificate, _certificates(envelope)))
 
     def _certificate(self, held: Certificate) -> bool:
+        if held not in self._certified:
+            self._certified[held] = self._sound_certificate(held)
+        return self._certified[held]
+
+    def _sound_certificate(self, held: Certificate) -> bool:
         if held.kind != Kind.COMMIT:
             place = (held.epoch, held.round, held.view, held.value)
             if held.digest != vote_digest(self.domain, Kind(held.kind), *place):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -24,7 +24,7 @@ from protocol.effects import (
     SubmitBatch,
     WatchEscrow,
 )
-from protocol.eip712 import batch_digest, body_digest, digest, value_digest
+from protocol.eip712 import batch_digest, digest, value_digest
 from protocol.inputs import (
     AnyInput,
     AskPolicy,
@@ -39,16 +39,19 @@ from protocol.inputs import (
     TableOpened,
 )
 from protocol.job import Stage
-from protocol.messages import Kind, ProofRequest
+from protocol.messages import BuyBid, DecidedRound, Kind, ProofRequest, SealedBid
+from protocol.params import ProtocolParams
 from protocol.replica import Replica
 from protocol.round import RoundContext, RoundState
-from protocol.sealing import Offer, Terms, seal
+from protocol.sealing import Offer, Terms, is_ask, is_share, open_bid, seal, threshold
 from protocol.setup import Setup
 from protocol.types import Address, Hash
-from tests.sim.crypto import HashCipher, HashCrypto, address_of, sealing_key_of
-from tests.sim.mischief import MARKET_HABITS
-from tests.sim.run import DOMAIN, LIVENESS_VIEWS, PARAMS, VIEW_MS, Result, Run
-from tests.sim.world import Shell, ViolationError, World, signed_envelope
+from tests.sim.bidders import short, twisted
+from tests.sim.crypto import Keys
+from tests.sim.judge import ViolationError
+from tests.sim.mischief import LATER_MARKET_HABITS, MARKET_HABITS
+from tests.sim.run import DOMAIN, LIVENESS_VIEWS, PARAMS, Result, Run
+from tests.sim.world import Shell, World, signed_envelope
 
 PROGRAM, CLASS = keccak(b"program"), JobClass("groth16", Tier.S).class_id
 PRICE = PARAMS.initial_price_wei
@@ -61,17 +64,16 @@ when an accept timeout does, or before a round could admit them."""
 class ReplicaPort:
     """A `Replica` as a `NodePort`; remembers what it decided across restarts by its effects."""
 
-    def __init__(self, me: Address, kept: dict[int, tuple[bytes, bytes]]) -> None:
+    def __init__(
+        self,
+        me: Address,
+        params: ProtocolParams,
+        keys: Keys,
+        kept: dict[int, tuple[bytes, bytes]],
+    ) -> None:
         self.address = me
-        self.setup = Setup(
-            me,
-            DOMAIN,
-            PARAMS,
-            0,
-            bytes(me) + bytes(12),
-            HashCrypto(),
-            HashCipher(sealing_key_of(me)),
-        )
+        secret = bytes(me) + bytes(12)
+        self.setup = Setup(me, DOMAIN, params, 0, secret, keys.checker, keys.cipher(me))
         self.replica = Replica(self.setup)
         self.kept = kept
 
@@ -149,7 +151,7 @@ class MarketRun(Run):
 
     views: tuple[int, ...] = REQUEST_VIEWS
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, keys: Keys | None = None) -> None:
         self.chain = Chain()
         self.requests: dict[bytes, int] = {}
         """Request id -> when it was handed in, if every good network has the time to end it."""
@@ -157,7 +159,8 @@ class MarketRun(Run):
         """Request id -> frames of the request and of its bid."""
         self.ended: set[tuple[int, bytes]] = set()
         """Node and request: certified as closed there, as its `Forget` says."""
-        self.inputs: set[tuple[int, bytes, int]] = set()
+        self.inputs: set[tuple[int, int, bytes, int]] = set()
+        """Node, its life, request, segment: inputs that were sent."""
         self.proven: Counter[str] = Counter()
         """Faults of which nodes hold evidence."""
         self.returned: set[str] = set()
@@ -166,25 +169,43 @@ class MarketRun(Run):
         """Until then provers accept, and deliver nothing."""
         self.absent: set[bytes] = set()
         """Requests whose owner is gone before it delivers any input."""
-        self.owner = address_of("owner")
-        super().__init__(seed)
+        self.fees: dict[bytes, int] = {}
+        """Id of an honest owner's bid -> what is in it."""
+        self.short: set[bytes] = set()
+        """Bids that too few members can list for anybody to have to end their request."""
+        self.opened = 0
+        """Honest owners' bids that a round decided, and that opened to what is in them."""
+        super().__init__(seed, keys=keys)
+        self.owner = self.keys.address_of("owner")
         self.mischief.habits |= {habit for habit in MARKET_HABITS if self.rng.random() < 0.5}
+        self.mischief.habits |= {habit for habit in LATER_MARKET_HABITS if self.more.random() < 0.4}
 
     def _shells(self) -> list[Shell]:
-        shells = []
-        for place, row in enumerate(self.table.operators):
-            make = partial(ReplicaPort, Address(row.operator), {})
-            shells.append(Shell(place, make, honest=place not in self.faulty))
-        return shells
+        return [
+            Shell(place, self._maker(place), honest=place not in self.faulty)
+            for place in range(len(self.table.operators))
+        ]
+
+    def _maker(self, place: int) -> Callable[[], ReplicaPort]:
+        me = Address(self.table.operators[place].operator)
+        return partial(ReplicaPort, me, self.params, self.keys, {})
 
     def _plan(self) -> None:
-        table = TableOpened(self.table.epoch, self.table.seed, self.table.operators)
         for shell in self.world.nodes:
-            asks = AskPolicy(CLASS, 8, PRICE // self.rng.randint(1, 10))
-            program = ProgramRegistered(PROGRAM, CLASS, 8)
-            for event in (table, program, ClockJudged(True), asks):
-                self.world.deliver(shell.index, event)
+            self._boot(shell)
         super()._plan()
+
+    def _boot(self, shell: Shell) -> None:
+        """What a node reads from the chain and its settings before anything else."""
+        price = PRICE // self.rng.randint(1, 10)
+        table = TableOpened(self.table.epoch, self.table.seed, self.table.operators)
+        program = ProgramRegistered(PROGRAM, CLASS, 8)
+        for event in (table, program, ClockJudged(True), AskPolicy(CLASS, 8, price)):
+            self.world.deliver(shell.index, event)
+
+    def _lose_disk(self, index: int) -> None:
+        super()._lose_disk(index)
+        self.world.nodes[index].make = self._maker(index)
 
     def _plan_item(self, at_ms: int) -> None:
         self.last_item_ms = max(self.last_item_ms, at_ms)
@@ -203,15 +224,17 @@ class MarketRun(Run):
             copies=1,
             reserve=(fee + rng.randint(0, 2 * PRICE)).to_bytes(32, "big"),
             issued_at=now // 1_000,
-            deadline_view=now // VIEW_MS + views,
+            deadline_view=now // self.view_ms + views,
             allowlist=(),
             salt=rng.randbytes(32),
         )
         request_id = digest(DOMAIN, request)
-        frame = codec.encode(signed_envelope(self.owner, Kind.REQUEST, request, request_id))
-        if views == max(self.views):
+        signed = signed_envelope(self.owner, Kind.REQUEST, request, request_id, self.keys)
+        bids = self._bids(request_id, fee)
+        listed = digest(DOMAIN, bids[0]) not in self.short
+        if views == max(self.views) and listed:
             self.requests[request_id] = now
-        frames = (frame, self._bid(request_id, fee))
+        frames = (codec.encode(signed), *map(self._bid_frame, bids))
         self.bodies[request_id] = frames
         if rng.random() < 0.2:
             self.absent.add(request_id)
@@ -220,8 +243,25 @@ class MarketRun(Run):
                 for each in frames:
                     self._hand_in(shell.index, each, now + rng.randint(1, 80))
 
-    def _bid(self, request_id: bytes, fee: int) -> bytes:
-        """The owner's bid, sealed to all operators: each is on the committee."""
+    def _bids(self, request_id: bytes, fee: int) -> list[SealedBid]:
+        """The owner's bid, sealed to all operators; some owners cheat, or bid twice."""
+        sound, keys = self._bid(request_id, fee), [row.sealing_key for row in self.table.operators]
+        how = self.more.random()
+        if how < 0.1:
+            dealt = short(sound, self.more)
+            self.short.add(digest(DOMAIN, dealt))
+            return [dealt]
+        if how < 0.2 and threshold(len(keys)) < len(keys):
+            return [twisted(DOMAIN, sound, keys, self.keys.cipher(), self.more)]
+        bids = [sound]
+        if how < 0.3:
+            bids.append(self._bid(request_id, fee - 1))
+        for place, bid in enumerate(bids):
+            self.fees[digest(DOMAIN, bid)] = fee - place
+        return bids
+
+    def _bid(self, request_id: bytes, fee: int) -> SealedBid:
+        """A bid dealt to all operators: each is on the committee."""
         rounds = [
             replica.state.round.round
             for replica in map(self._replica, self.honest())
@@ -230,9 +270,13 @@ class MarketRun(Run):
         place = min(rounds, default=1)
         terms = Terms(self.table.epoch, place, CLASS, self.owner, request_id)
         keys = [row.sealing_key for row in self.table.operators]
-        body = seal(DOMAIN, terms, Offer(fee), keys, self.rng.randbytes(32), HashCipher())
-        signed = body_digest(DOMAIN, Kind.SEALED_BID, body)
-        return codec.encode(signed_envelope(self.owner, Kind.SEALED_BID, body, signed))
+        seed = self.rng.randbytes(32)
+        return seal(DOMAIN, terms, Offer(fee), keys, seed, self.keys.cipher())
+
+    def _bid_frame(self, bid: SealedBid) -> bytes:
+        signed = digest(DOMAIN, bid)
+        owner = self.owner
+        return codec.encode(signed_envelope(owner, Kind.SEALED_BID, bid, signed, self.keys))
 
     def _spread(self) -> None:
         for frame in (frame for frames in self.bodies.values() for frame in frames):
@@ -309,7 +353,7 @@ class MarketRun(Run):
                 mine = segment.operator == shell.machine.address and not segment.input_held
                 if mine and request_id not in self.absent and segment.stage is Stage.ASSIGNED:
                     # The owner sends the private input, and again to whoever says it lacks it.
-                    key = (id(shell.machine), request_id, place)
+                    key = (shell.index, shell.lives, request_id, place)
                     if key not in self.inputs:
                         self.inputs.add(key)
                         self._later(shell, InputHeld(request_id, place), 200)
@@ -325,6 +369,25 @@ class MarketRun(Run):
 
     # ------------------------------------------------------------------ judgement
 
+    def _decides(self, record: DecidedRound) -> None:
+        """Every bid of a decided round opens, an honest owner's to what is in it."""
+        places = {member: place for place, member in enumerate(self.members)}
+        envelopes = map(codec.decode, record.envelopes)
+        bids = {digest(DOMAIN, e.body): e.body for e in envelopes if e.kind == Kind.SEALED_BID}
+        for at, bid_id in enumerate(record.value.bids):
+            sealed = bids[Hash(bid_id)]
+            assert isinstance(sealed, SealedBid)
+            revealed = {places[Address(held.member)]: held.shares[at] for held in record.shares}
+            good = {p: share for p, share in revealed.items() if is_share(sealed, p, share)}
+            if len(good) < threshold(len(self.members)):
+                raise ViolationError("a bid of a decided round does not open")
+            if bid_id in self.fees and not is_ask(sealed):
+                bid = open_bid(DOMAIN, sealed, good, self.keys.cipher())
+                wanted = self.fees[bid_id].to_bytes(32, "big")
+                if not isinstance(bid, BuyBid) or bid.max_fee != wanted:
+                    raise ViolationError("a bid opens to something else than its owner sealed")
+                self.opened += 1
+
     def _everything_decided(self) -> bool:
         late = self.world.now_ms >= self.last_item_ms
         return late and all(self._at_rest(shell) for shell in self.honest())
@@ -332,7 +395,10 @@ class MarketRun(Run):
     def _at_rest(self, shell: Shell) -> bool:
         state = self._replica(shell).state
         idle = state.ledger is not None and not state.ledger.open and not state.unsettled
-        ended = all((shell.index, request) in self.ended for request in self._owed())
+        closed = {} if state.ledger is None else state.ledger.closed
+        ended = all(
+            request in closed or (shell.index, request) in self.ended for request in self._owed()
+        )
         return idle and ended and not state.jobs
 
     def _owed(self) -> list[bytes]:

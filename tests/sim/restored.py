@@ -207,13 +207,6 @@ class RestoredRun(MarketRun):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.disks: dict[int, Disk] = {}
-        self.world: ListeningWorld = self.world_type(
-            self.world.nodes,
-            self.ingress,
-            self.rng,
-            outside=self._outside,
-            watch=self._watch,
-        )
 
     def _draw_faulty(self, size: int) -> frozenset[int]:
         return frozenset()

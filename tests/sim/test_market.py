@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import islice
 
 from protocol.effects import KeepRound
+from tests.sim.crypto import HASHED
 from tests.sim.market import MarketRun
-from tests.sim.run import LIVENESS_VIEWS
+from tests.sim.run import LIVENESS_VIEWS, PARAMS
 from tests.sim.world import Shell, World
 
 VIEWS = 150
@@ -21,7 +22,7 @@ class LateProvers(MarketRun):
     liveness_views = VIEWS + LIVENESS_VIEWS
 
     def __init__(self, seed: int) -> None:
-        super().__init__(seed)
+        super().__init__(seed, keys=HASHED)
         self.proving_from_ms = PROVING_FROM_MS
         self.closed: set[tuple[str, str]] = set()
 
@@ -32,7 +33,7 @@ class LateProvers(MarketRun):
 
 
 def is_honest_four(run: MarketRun) -> bool:
-    return len(run.world.nodes) == 4 and not run.faulty
+    return len(run.world.nodes) == 4 and not run.faulty and run.params is PARAMS
 
 
 def test_a_request_that_every_prover_lost_is_auctioned_again_and_settled() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 
+import msgspec
 import pytest
 from eth_hash.auto import keccak
 
@@ -12,18 +14,32 @@ from protocol import application
 from protocol import round as round_module
 from protocol.application import ReplicaApplication
 from protocol.batch import Batch
+from protocol.codec import decode
 from protocol.effects import Effect
-from protocol.messages import BidShares, Certificate, Envelope, Kind, Value, Vote
+from protocol.errors import RejectionReason
+from protocol.messages import (
+    Batches,
+    BidShares,
+    Certificate,
+    Commit,
+    Envelope,
+    Kind,
+    SealedBid,
+    Value,
+    Vote,
+)
 from protocol.replica import Replica
 from protocol.rotation import OperatorTable, gateway
 from protocol.rounds import opening, presence, proposals, votes
 from protocol.rounds.context import Missing
 from protocol.rounds.phases import ATTEMPT, Move, Phase
 from protocol.rounds.turn import Turn, slot_of
-from protocol.types import Hash
-from tests.sim.market import run_market_seed
-from tests.sim.run import DOMAIN, Run, item_frame, run_seed
-from tests.sim.toy import ToyMachine
+from protocol.types import ZERO_HASH, Hash
+from tests.sim.crypto import REAL, RealCrypto
+from tests.sim.judge import Judge
+from tests.sim.market import MarketRun, run_market_seed
+from tests.sim.run import DOMAIN, PARAMS, Run, item_frame, run_seed
+from tests.sim.toy import ToyApp, ToyMachine, toy_share
 
 SEEDS = 120
 
@@ -56,7 +72,7 @@ def equivocating_runs(table_type: type[OperatorTable]) -> Iterator[Run]:
         run = Run(seed, table_type)
         if len(run.world.nodes) >= 5 and run.faulty:
             run.mischief.habits = frozenset({"split", "double_vote", "two_lists"})
-            run.dead = frozenset()
+            run.dead = run.wiped = frozenset()
             yield run
 
 
@@ -139,6 +155,124 @@ def test_opening_with_fewer_shares_than_f_plus_1_is_noticed(
     assert any(run_market_seed(seed).failure is not None for seed in range(40))
 
 
+def accepting(monkeypatch: pytest.MonkeyPatch, *reasons: RejectionReason) -> None:
+    """Voters for whom these are no reasons against a proposal."""
+    honest = proposals._against_lists
+
+    def lenient(turn: Turn, value: Value) -> RejectionReason | None:
+        reason = honest(turn, value)
+        return None if reason in reasons else reason
+
+    monkeypatch.setattr(proposals, "_against_lists", lenient)
+
+
+def test_a_set_that_leaves_a_listed_bid_out_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepting(monkeypatch, RejectionReason.WRONG_BID_SET)
+    runs = [run for run in map(Run, range(40)) if run.faulty]
+    for run in runs:
+        run.mischief.habits, run.dead, run.wiped = frozenset({"omit"}), frozenset(), frozenset()
+    assert any("leaves out, or adds to" in (run.go().failure or "") for run in runs)
+
+
+def test_leaving_out_a_list_that_came_in_time_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepting(monkeypatch, RejectionReason.LIST_LEFT_OUT, RejectionReason.TOO_SOON)
+    assert any("a list is left out" in failure for failure in failures(5))
+
+
+def test_deciding_what_nobody_can_open_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = ToyApp.execute
+
+    def execute(self: ToyApp, value: Value, shares: Sequence[BidShares]) -> Batch | Missing:
+        everybodys = [
+            BidShares(
+                value.epoch,
+                value.round,
+                member,
+                ZERO_HASH,
+                tuple(toy_share(member, item) for item in value.bids),
+            )
+            for member in self.ctx.members
+        ]
+        return honest(self, value, everybodys)
+
+    monkeypatch.setattr(ToyApp, "execute", execute)
+    assert any("does not open" in failure for failure in failures(3))
+
+
+def test_a_bid_that_opens_to_something_else_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dearer(self: MarketRun, request_id: bytes, fee: int) -> SealedBid:
+        return honest(self, request_id, fee + 1)
+
+    honest = MarketRun._bid
+    monkeypatch.setattr(MarketRun, "_bid", dearer)
+    assert any(
+        "than its owner sealed" in (run_market_seed(seed).failure or "") for seed in range(5)
+    )
+
+
+def test_a_broken_promise_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing_nothing(monkeypatch)
+    assert any("promise" in (run_market_seed(seed).failure or "") for seed in range(20))
+
+
+def test_an_acknowledged_bid_left_out_by_all_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    listing_nothing(monkeypatch)
+    monkeypatch.setattr(Judge, "_keeps_promises", lambda self, shell, body: None)
+    monkeypatch.setattr(MarketRun, "_judge_evidence", lambda self, document: None)
+    assert any("acknowledged" in (run_market_seed(seed).failure or "") for seed in range(20))
+
+
+def listing_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every third bid is acknowledged and not listed."""
+    honest = ReplicaApplication.listable
+
+    def listable(self: ReplicaApplication) -> tuple[tuple[Hash, ...], tuple[Hash, ...]]:
+        bids, outcomes = honest(self)
+        return tuple(bid for bid in bids if bid[0] % 3), outcomes
+
+    monkeypatch.setattr(ReplicaApplication, "listable", listable)
+
+
+def test_evidence_against_an_honest_node_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def suspicious(turn: Turn, envelope: Envelope, body: Commit) -> None:
+        votes.hear_commit(turn, envelope, body)
+        turn.conflict(envelope, envelope)
+
+    monkeypatch.setattr(round_module, "hear_commit", suspicious)
+    assert any("evidence against an honest node" in failure for failure in failures())
+
+
+def test_a_record_without_its_requests_keeps_a_lost_disk_from_catching_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = Replica._archive
+
+    def without_requests(self: Replica, body: Batches) -> None:
+        rounds = tuple(
+            msgspec.structs.replace(
+                record,
+                envelopes=tuple(f for f in record.envelopes if decode(f).kind != Kind.REQUEST),
+            )
+            for record in body.rounds
+        )
+        honest(self, Batches(rounds))
+
+    monkeypatch.setattr(Replica, "_archive", without_requests)
+    wiped = (run for run in map(MarketRun, range(80)) if run.wiped)
+    assert any("did not catch up" in (run.go().failure or "") for run in wiped)
+
+
+def test_a_certificate_that_lacks_a_signature_stalls_real_crypto(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = RealCrypto.aggregate
+    monkeypatch.setattr(RealCrypto, "aggregate", lambda self, given: honest(self, given[:-1]))
+    large = (
+        run for run in (Run(seed, keys=REAL) for seed in range(20)) if len(run.table.operators) > 2
+    )
+    assert any(run.go().failure is not None for run in islice(large, 4))
+
+
 def test_forgetting_what_the_own_list_names_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
     def do_only(self: Replica, effects: list[Effect]) -> None:
         self._effects += effects
@@ -167,7 +301,7 @@ def lock_fork_schedule(seed: int) -> Run | None:
     """View 0: all lock A, one node alone sees the LOCKs. View 1: a faulty gateway says B."""
     run = Run(seed)
     members = tuple(shell.machine.address for shell in run.world.nodes)
-    if len(members) != 4 or len(run.faulty) != 1:
+    if len(members) != 4 or len(run.faulty) != 1 or run.params is not PARAMS or run.wiped:
         return None
     (cheat,) = run.faulty
     first = members.index(gateway(run.table, members, 0))
@@ -188,12 +322,12 @@ def lock_fork_schedule(seed: int) -> Run | None:
     item = b"\x44" * 32
     run.items.add(item)
     for place in range(4):
-        run._hand_in(place, item_frame(DOMAIN, item), 10)
+        run._hand_in(place, item_frame(DOMAIN, item, run.keys), 10)
     return run
 
 
 def test_voting_below_the_own_lock_forks(monkeypatch: pytest.MonkeyPatch) -> None:
-    schedules = [seed for seed in range(250) if lock_fork_schedule(seed) is not None]
+    schedules = [seed for seed in range(500, 700) if lock_fork_schedule(seed) is not None]
     assert schedules
 
     def outcomes() -> list[str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -12,19 +13,27 @@ import pytest
 from protocol.inputs import Received
 from protocol.messages import Kind
 from protocol.round import Phase
+from tests.sim.__main__ import commit
+from tests.sim.crypto import HASHED, REAL
 from tests.sim.many import results, run_both
-from tests.sim.market import run_market_seed
-from tests.sim.run import DOMAIN, VIEW_MS, Result, Run, item_frame, run_seed
+from tests.sim.market import MarketRun, run_market_seed
+from tests.sim.mischief import LATER_HABITS, LATER_MARKET_HABITS
+from tests.sim.run import DOMAIN, PARAMS, VIEW_MS, WIDE, Result, Run, item_frame, run_seed
+from tests.sim.scale import ScaleRun
 from tests.sim.toy import ToyMachine
 
 
-@pytest.mark.parametrize("run", [run_seed, run_market_seed])
-def test_seeds(run: Callable[[int], Result]) -> None:
-    for result in results(run, range(200)):
+@pytest.mark.parametrize(("run", "seeds"), [(run_seed, 304), (run_market_seed, 208)])
+def test_seeds(run: Callable[[int], Result], seeds: int) -> None:
+    real = 0
+    for result in results(run, range(seeds)):
         tail = "\n".join(result.trace[-40:])
         assert result.failure is None, (
-            f"seed {result.seed} ({result.faults}): {result.failure}\n{tail}"
+            f"seed {result.seed}, commit {commit()}, {result.crypto} ({result.faults}): "
+            f"{result.failure}\n{tail}"
         )
+        real += result.crypto == REAL.name
+    assert real >= 25
 
 
 @pytest.mark.slow
@@ -33,11 +42,12 @@ def test_more_seeds() -> None:
     assert [result.seed for result in found if result.failure is not None] == []
 
 
-def test_a_seed_replays_to_the_same_trace() -> None:
-    runs = [Run(5) for _ in range(2)]
+@pytest.mark.parametrize(("kind", "seed"), [(Run, 5), (MarketRun, 5), (MarketRun, 16)])
+def test_a_seed_replays_to_the_same_trace(kind: type[Run], seed: int) -> None:
+    runs = [kind(seed) for _ in range(2)]
     results = [run.go() for run in runs]
     assert results[0] == results[1]
-    assert list(runs[0].world.trace) == list(runs[1].world.trace)
+    assert runs[0].world.trace == runs[1].world.trace
 
 
 def test_the_seeds_reach_the_corners() -> None:
@@ -54,7 +64,43 @@ def test_the_seeds_reach_the_corners() -> None:
         if any("RESTART" in line for line in run.world.trace):
             seen.add("restart")
     wanted = {"conflict", "proposal_refused", "locked", "list_left_out", "view_ended"}
-    assert wanted | {"lists_frozen", "pending_late", "fault_proven"} <= seen
+    assert wanted | {"lists_frozen", "pending_late", "lock_cert"} <= seen
+
+
+def test_every_habit_shows_and_every_trouble_comes() -> None:
+    done: Counter[str] = Counter()
+    for seed in range(60):
+        run = Run(seed)
+        run.go()
+        done += run.mischief.done
+        done["lost disk"] += len(run.wiped)
+        done["wide bounds"] += run.params is WIDE
+    wanted = {*LATER_HABITS, "lost disk", "wide bounds"}
+    assert wanted <= {what for what, times in done.items() if times}
+
+
+def test_bids_are_acknowledged_opened_and_cheated_with() -> None:
+    """The judge has something to judge."""
+    done: Counter[str] = Counter()
+    for seed in range(16):
+        run = MarketRun(seed)
+        run.go()
+        done += run.mischief.done
+        done["acknowledged"] += run.world.judge.acknowledged
+        done["opened"] += run.opened
+        done["short"] += len(run.short)
+        done["promises"] += run.world.judge.promises
+    wanted = {*LATER_MARKET_HABITS, "acknowledged", "opened", "short", "promises"}
+    assert wanted <= {what for what, times in done.items() if times}
+
+
+def test_a_large_network_decides_with_a_drawn_committee() -> None:
+    run = ScaleRun(0, 60)
+    assert len(run.members) == 16
+    assert run.faulty
+    result = run.go()
+    assert result.failure is None
+    assert result.rounds >= 1
 
 
 def test_an_idle_network_sends_nothing() -> None:
@@ -107,10 +153,16 @@ def test_a_node_killed_after_any_effect_goes_on_where_it_was() -> None:
 def test_the_command_ends_with_a_count() -> None:
     command = [sys.executable, "-m", "tests.sim", "--seeds", "3", "--start", "7", "--toy"]
     plain = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert plain.stdout.splitlines()[-1] == "3 passed, 0 failed"
+    about, count = plain.stdout.splitlines()[-2:]
+    assert count == "3 passed, 0 failed"
+    assert f"commit {commit()}" in about
+    assert f"1 with {REAL.name}" in about
+    assert f"2 with {HASHED.name}" in about
     lines = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
-    results = [json.loads(line) for line in lines.stdout.splitlines()[:-1]]
+    results = [json.loads(line) for line in lines.stdout.splitlines()[:-2]]
     assert [result["seed"] for result in results] == [7, 8, 9]
+    told = [(result["commit"], result["crypto"]) for result in results]
+    assert told == [(commit(), name) for name in (HASHED.name, REAL.name, HASHED.name)]
 
 
 def _honest_four() -> Run:
@@ -120,7 +172,9 @@ def _honest_four() -> Run:
 
 
 def _is_honest_four(run: Run) -> bool:
-    return len(run.world.nodes) == 4 and not run.faulty
+    return (
+        len(run.world.nodes) == 4 and not run.faulty and run.params is PARAMS and run.keys is HASHED
+    )
 
 
 def _item(number: bytes = b"\x40") -> Received:

@@ -11,6 +11,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Protocol
 
@@ -24,34 +25,26 @@ from protocol.effects import (
     SendTo,
     ServeBatches,
 )
-from protocol.eip712 import body_digest, value_digest
+from protocol.eip712 import body_digest
 from protocol.inputs import AnyInput, Received, Tick
 from protocol.messages import (
     Batches,
-    BidList,
-    BidReceipt,
-    BidShares,
     Body,
-    Commit,
     DecidedRound,
     Envelope,
     Kind,
-    Timeout,
-    Vote,
 )
 from protocol.round import RoundState
 from protocol.types import Address
-from tests.sim.crypto import bls_key_of, bls_sign, session_sign
+from tests.sim.crypto import HASHED, Keys
 from tests.sim.ingress import BLS_KINDS, Ingress
+from tests.sim.judge import Judge, ViolationError
 
 SERVED_AT_ONCE = 8
 TRACE = 400
+FRAMES = 256
 MAX_SPINS = 50
 """Wakes of one node at one time, with nothing in between: more would be a busy loop."""
-
-
-class ViolationError(AssertionError):
-    """An invariant does not hold."""
 
 
 class NodePort(Protocol):
@@ -98,8 +91,11 @@ class Shell:
     index: int
     make: Callable[[], NodePort]
     honest: bool = True
+    forgetful: bool = False
+    """Faulty by losing its disk alone: nothing it says is tampered with."""
     skew_ms: int = 0
     alive: bool = True
+    lives: int = 1
     crash_after: int | None = None
     """Effects left until this process dies in the middle of performing them."""
     machine: NodePort = field(init=False)
@@ -114,15 +110,6 @@ class Shell:
         self.machine = self.make()
 
 
-def decided_on(machine: NodePort, number: int, value: bytes) -> bool:
-    """Whether a machine holds the LockCert of this Value, or decided the round by it."""
-    lock = machine.round.lock
-    if machine.round.round == number:
-        return lock is not None and lock.value == value
-    history = machine.decisions()
-    return number <= len(history) and history[number - 1][0] == value
-
-
 Interference = Callable[["World", Shell, object], list[Effect] | None]
 
 
@@ -134,26 +121,31 @@ class World:
         nodes: list[Shell],
         ingress: Ingress,
         rng: Random,
+        judge: Judge,
         *,
+        boot: Callable[[Shell], None] | None = None,
+        decides: Callable[[DecidedRound], None] | None = None,
         outside: Callable[[World, Shell, object], None] | None = None,
         watch: Callable[[Shell], None] | None = None,
         interfere: Interference | None = None,
     ) -> None:
         self.nodes = nodes
+        self.places = {shell.machine.address: shell.index for shell in nodes}
         self.ingress = ingress
         self.rng = rng
         self.links = Links()
+        self.boot = boot
+        """What a node with an empty disk reads before anything else."""
+        self.decides = decides
         self.outside = outside
         self.watch = watch
         self.interfere = interfere
-        self.committed: dict[int, bytes] = {}
-        self.revealed: dict[int, bytes] = {}
-        """Round -> the Value of which an honest member revealed a share."""
+        self.judge = judge
         self.now_ms = 0
         self.sent = 0
-        self.promises = 0
-        """Receipts that an honest list had to honour."""
-        self.trace: deque[str] = deque(maxlen=TRACE)
+        self.frames: deque[bytes] = deque(maxlen=FRAMES)
+        """What was said last: replays are drawn from it."""
+        self._trace: deque[tuple[int, int, str, Envelope | Record | None]] = deque(maxlen=TRACE)
         self.records: list[tuple[int, Record]] = []
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._serial = 0
@@ -200,7 +192,9 @@ class World:
         """A frame off the wire: what ingress refuses never reaches the machine."""
         envelope = self.ingress.admit(frame)
         if envelope is not None and self.nodes[index].alive:
-            self.note(f"{index} <- {describe(envelope)}")
+            shell = self.nodes[index]
+            self.note(index, "<-", envelope)
+            self.judge.hears(shell, envelope, self.clock(shell))
             self.deliver(index, Received(frame, peer))
 
     def crash(self, index: int) -> None:
@@ -209,7 +203,15 @@ class World:
         shell.alive = False
         shell.crash_after = None
         shell.wake_ms = None
-        self.note(f"{index} CRASH")
+        self.note(index, "CRASH")
+
+    def lose_disk(self, index: int) -> None:
+        """What a process that does not run had on disk is gone too: guard, snapshot, all."""
+        shell = self.nodes[index]
+        shell.base = None
+        for kept in (shell.journal, shell.signed, shell.store):
+            kept.clear()
+        self.note(index, "LOSES ITS DISK")
 
     def restart(self, index: int) -> None:
         """Rebuild from the snapshot, replay the journal, resume."""
@@ -217,6 +219,7 @@ class World:
         if shell.alive:
             return
         shell.alive = True
+        shell.lives += 1
         shell.machine = shell.make()
         if shell.base is not None:
             shell.machine.restore(shell.base)
@@ -224,12 +227,15 @@ class World:
             for effect in shell.machine.step(event, now):
                 if isinstance(effect, Decided):
                     self._keep(shell, effect.record)
-        self.note(f"{index} RESTART after {len(shell.journal)} journalled inputs")
+        if self.boot is not None and shell.base is None and not shell.journal:
+            self.boot(shell)
+        self.note(index, f"RESTART after {len(shell.journal)} journalled inputs")
         self._perform(shell, shell.machine.resume(self.clock(shell)))
 
     def _perform(self, shell: Shell, effects: Sequence[object]) -> None:
         if self.watch is not None and shell.honest:
             self.watch(shell)
+            self.judge.steps(shell)
         for effect in effects:
             if shell.crash_after is not None:
                 shell.crash_after -= 1
@@ -238,11 +244,13 @@ class World:
                     return
             changed = (
                 None
-                if shell.honest or self.interfere is None
+                if shell.honest or shell.forgetful or self.interfere is None
                 else self.interfere(self, shell, effect)
             )
             for each in [effect] if changed is None else changed:
                 self._do(shell, each)
+            if not shell.alive:
+                return
         if shell.snapshot_due:
             shell.snapshot_due = False
             shell.base = shell.machine.snapshot()
@@ -254,7 +262,7 @@ class World:
             case Publish():
                 envelope = self.sign(shell, effect.kind, effect.body, effect.slot)
                 frame = codec.encode(envelope)
-                self.note(f"{shell.index} SAYS {describe(envelope)}")
+                self.note(shell.index, "SAYS", envelope)
                 self.at(self.now_ms, lambda: self.receive(shell.index, frame))
                 if effect.to is None:
                     self.broadcast(shell.index, envelope)
@@ -279,8 +287,7 @@ class World:
                 shell.snapshot_due = True
             case Record():
                 self.records.append((shell.index, effect))
-                told = " ".join(f"{name}={value}" for name, value in effect.fields)
-                self.note(f"{shell.index} {effect.event} {told}")
+                self.note(shell.index, effect.event, effect)
             case _:
                 if self.outside is not None:
                     self.outside(self, shell, effect)
@@ -289,9 +296,8 @@ class World:
         known = shell.store.setdefault(record.value.round, record)
         if shell.honest and known.value != record.value:
             raise ViolationError(f"node {shell.index} decided round {record.value.round} twice")
-        value = value_digest(self.ingress.domain, record.value)
-        if self.revealed.get(record.value.round, value) != value:
-            raise ViolationError(f"round {record.value.round} decided what nobody revealed")
+        if shell.honest and self.judge.decides(record) and self.decides is not None:
+            self.decides(record)
 
     def _schedule(self, shell: Shell) -> None:
         due = shell.machine.next_deadline_ms()
@@ -332,78 +338,73 @@ class World:
                     f"node {shell.index} would sign a second {kind.name} for a slot"
                 )
             return known[1]
-        if kind is Kind.LOCK and isinstance(body, Vote) and shell.honest:
-            for _, said in shell.signed.values():
-                if isinstance(said.body, Timeout) and (said.body.round, said.body.view) == (
-                    body.round,
-                    body.view,
-                ):
-                    raise ViolationError(f"node {shell.index} would LOCK after its Timeout")
-        if isinstance(body, BidShares) and shell.honest:
-            if not decided_on(shell.machine, body.round, body.value):
-                raise ViolationError(f"node {shell.index} reveals before its LockCert")
-            if self.revealed.setdefault(body.round, body.value) != body.value:
-                raise ViolationError(f"bids of two Values of round {body.round} are revealed")
-        if isinstance(body, BidList) and shell.honest:
-            self._keeps_promises(shell, body)
-        if isinstance(body, Commit) and shell.honest:
-            first = self.committed.setdefault(body.round, digest)
-            if first != digest:
-                raise ViolationError(f"fork: two batches of round {body.round} are committed to")
-        envelope = signed_envelope(shell.machine.address, kind, body, digest)
+        if shell.honest:
+            self.judge.signs(shell, kind, body, digest)
+        envelope = signed_envelope(shell.machine.address, kind, body, digest, self.ingress.keys)
         shell.signed[slot] = (digest, envelope)
         return envelope
-
-    def _keeps_promises(self, shell: Shell, body: BidList) -> None:
-        """An honest list carries what receipts say, though a round before it decided the bid."""
-        for _, said in shell.signed.values():
-            promise = said.body
-            place = (body.epoch, body.round)
-            if isinstance(promise, BidReceipt) and (promise.epoch, promise.round) == place:
-                self.promises += 1
-                if promise.bid_id not in body.bids:
-                    raise ViolationError(f"node {shell.index} breaks its receipt's promise")
 
     # ------------------------------------------------------------------ links
 
     def broadcast(self, source: int, envelope: Envelope) -> None:
-        frame = codec.encode(envelope)
-        for target in range(len(self.nodes)):
-            if target != source:
-                self._carry(source, target, envelope, frame)
+        self._carry(source, [at for at in range(len(self.nodes)) if at != source], envelope)
 
     def send_to(self, source: int, operator: bytes, envelope: Envelope) -> None:
-        for target, shell in enumerate(self.nodes):
-            if shell.machine.address == operator and target != source:
-                self._carry(source, target, envelope, codec.encode(envelope))
+        target = self.places.get(operator, source)
+        if target != source:
+            self._carry(source, [target], envelope)
 
-    def _carry(self, source: int, target: int, envelope: Envelope, frame: bytes) -> None:
+    def _carry(self, source: int, targets: Sequence[int], envelope: Envelope) -> None:
+        """What arrives at one time is one thing to do, however many hear it."""
         links, rng = self.links, self.rng
-        self.sent += 1
-        if not links.open(source, target) or rng.random() < links.drop:
-            return
-        if links.passes is not None and not links.passes(source, target, envelope):
-            return
-        copies = 2 if rng.random() < links.duplicate else 1
+        frame = codec.encode(envelope)
+        self.frames.append(frame)
+        self.sent += len(targets)
+        arrivals: dict[int, list[int]] = {}
+        for target in targets:
+            if not links.open(source, target) or rng.random() < links.drop:
+                continue
+            if links.passes is not None and not links.passes(source, target, envelope):
+                continue
+            for _ in range(2 if rng.random() < links.duplicate else 1):
+                arrivals.setdefault(rng.randint(*links.delay_ms), []).append(target)
         peer = self.nodes[source].machine.address
-        for _ in range(copies):
-            at = self.now_ms + rng.randint(*links.delay_ms)
-            self.at(at, lambda: self.receive(target, frame, peer))
+        for delay, hearers in arrivals.items():
+            self.at(self.now_ms + delay, partial(self._receive_all, hearers, frame, peer))
 
-    def note(self, line: str) -> None:
-        self.trace.append(f"{self.now_ms:>7} {line}")
+    def _receive_all(self, hearers: Sequence[int], frame: bytes, peer: bytes) -> None:
+        for index in hearers:
+            self.receive(index, frame, peer)
+
+    # ------------------------------------------------------------------ what happened
+
+    def note(self, index: int, what: str, about: Envelope | Record | None = None) -> None:
+        self._trace.append((self.now_ms, index, what, about))
+
+    @property
+    def trace(self) -> list[str]:
+        """The last things that happened, one line each; written only when somebody looks."""
+        return [
+            f"{at:>7} {index} {what} {describe(about)}".rstrip()
+            for at, index, what, about in self._trace
+        ]
 
 
-def signed_envelope(signer: bytes, kind: Kind, body: Body, digest: bytes) -> Envelope:
+def signed_envelope(
+    signer: bytes, kind: Kind, body: Body, digest: bytes, keys: Keys = HASHED
+) -> Envelope:
     """An envelope signed with the key that its kind asks for."""
-    if kind in BLS_KINDS:
-        return Envelope(kind, signer, body, bls_sign(bls_key_of(signer), digest))
-    return Envelope(kind, signer, body, session_sign(signer, digest))
+    sign = keys.vote_sign if kind in BLS_KINDS else keys.session_sign
+    return Envelope(kind, signer, body, sign(signer, digest))
 
 
-def describe(envelope: Envelope) -> str:
-    """One short line about an envelope, for the trace."""
-    body = envelope.body
+def describe(about: Envelope | Record | None) -> str:
+    """One short line about an envelope or a record, for the trace."""
+    if about is None:
+        return ""
+    if isinstance(about, Record):
+        return " ".join(f"{name}={value}" for name, value in about.fields)
+    envelope, body = about, about.body
     parts = [Kind(envelope.kind).name, "of", envelope.sender[:2].hex()]
     names = [name for name in ("round", "view") if hasattr(body, name)]
     parts += [f"{name[0]}{getattr(body, name)}" for name in names]
