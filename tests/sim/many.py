@@ -20,4 +20,4 @@ def run_both(seed: int) -> Result:
 def results(run: Callable[[int], Result], seeds: Iterable[int]) -> Iterator[Result]:
     """Each seed's result. Not forked: a child would inherit its parent's threads' locks."""
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(run, seeds, chunksize=4)
+        yield from pool.map(run, seeds, chunksize=2)

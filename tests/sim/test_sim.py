@@ -23,7 +23,7 @@ from tests.sim.scale import ScaleRun
 from tests.sim.toy import ToyMachine
 
 
-@pytest.mark.parametrize(("run", "seeds"), [(run_seed, 304), (run_market_seed, 208)])
+@pytest.mark.parametrize(("run", "seeds"), [(run_seed, 312), (run_market_seed, 200)])
 def test_seeds(run: Callable[[int], Result], seeds: int) -> None:
     real = 0
     for result in results(run, range(seeds)):
