@@ -32,6 +32,8 @@ class OperatorTable:
     seed: Hash
     operators: tuple[Operator, ...]
     total: int = field(init=False)
+    heaviest: int = field(init=False)
+    """Weight of the operator with the most stake."""
     _positions: dict[bytes, int] = field(init=False, repr=False, compare=False)
     _drawn: dict[int, tuple[Address, ...]] = field(
         init=False, repr=False, compare=False, default_factory=dict
@@ -45,6 +47,7 @@ class OperatorTable:
         if any(row.weight <= 0 for row in self.operators):
             raise LocalProtocolError("an operator without stake is in the table")
         object.__setattr__(self, "total", sum(row.weight for row in self.operators))
+        object.__setattr__(self, "heaviest", max(row.weight for row in self.operators))
         object.__setattr__(self, "_positions", positions)
 
     def position_of(self, operator: bytes) -> int | None:
@@ -63,6 +66,10 @@ class OperatorTable:
             rows = list(enumerate(self.operators)) if everyone else _draw(self, size)
             self._drawn[size] = tuple(Address(row.operator) for _, row in rows)
         return self._drawn[size]
+
+    def too_few(self, signers: int) -> bool:
+        """Tell whether so many operators are no quorum whoever they are: told without counting."""
+        return not self.quorum(signers * self.heaviest)
 
     def quorum(self, signed: int) -> bool:
         """Tell whether this weight is strictly more than two thirds of the stake."""

@@ -51,6 +51,8 @@ def hear_vote(turn: Turn, envelope: Envelope, kind: Kind, body: Vote) -> None:
         told = state.timeouts.get(body.view, {}).get(envelope.sender)
         if told is not None:
             _lock_and_timeout(turn, unpack(told), envelope)
+    if turn.ctx.table.too_few(len(tally)):
+        return
     signers = {who: held.signature for who, held in tally.items() if held.value == body.value}
     if not _quorum(turn, signers):
         return
@@ -180,6 +182,8 @@ def count_commits(turn: Turn) -> None:
     Nothing is revealed here: without a LockCert this only recomputes what others already opened.
     """
     state = turn.state
+    if turn.ctx.table.too_few(len(state.commits)):
+        return
     by_batch: dict[tuple[bytes, bytes], dict[bytes, bytes]] = {}
     for sender, held in state.commits.items():
         by_batch.setdefault((held.body.value, held.batch), {})[sender] = held.signature
