@@ -7,7 +7,7 @@ Whoever made it is not trusted: shapes, sizes and encodings are checked here, tr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
@@ -189,8 +189,8 @@ def decode_bundle(document: BundleDocument) -> Bundle:
     """The typed values; raises BundleError naming the part that no honest node could have made."""
     request_id = Hash(raw(document.request_id))
     domain = Domain(document.chain_id, Address(raw(document.registry)))
-    envelope, request = _signed("request", document.request, ProofRequest)
-    sealed_envelope, sealed = _signed("bid", document.bid.sealed, SealedBid)
+    envelope, request = _request(document.request)
+    sealed_envelope, sealed = _sealed(document.bid.sealed)
     max_fee = _amount("bid", document.bid.max_fee, 96)
     manifest, stated_program_id = _manifest(document.manifest)
     result = document.result
@@ -277,18 +277,27 @@ def certificate_of(document: CertificateDocument) -> Certificate:
     )
 
 
-Signed = TypeVar("Signed", ProofRequest, SealedBid)
+def _request(text: str) -> tuple[Envelope, ProofRequest]:
+    envelope = _envelope("request", text)
+    body = envelope.body
+    if not isinstance(body, ProofRequest) or envelope.sender != body.requester:
+        raise BundleError("request: not a requester's own request")
+    return envelope, body
 
 
-def _signed(part: str, text: str, body_type: type[Signed]) -> tuple[Envelope, Signed]:
-    """The envelope of a frame and its body, of the type expected."""
+def _sealed(text: str) -> tuple[Envelope, SealedBid]:
+    envelope = _envelope("bid", text)
+    body = envelope.body
+    if not isinstance(body, SealedBid) or envelope.sender != body.bidder:
+        raise BundleError("bid: not a bidder's own bid")
+    return envelope, body
+
+
+def _envelope(part: str, text: str) -> Envelope:
     try:
-        envelope = decode(raw(text))
+        return decode(raw(text))
     except Rejection as exc:
         raise BundleError(f"{part}: {exc}") from exc
-    if not isinstance(envelope.body, body_type):
-        raise BundleError(f"{part}: a {type(envelope.body).__name__}")
-    return envelope, envelope.body
 
 
 def _manifest(document: Json) -> tuple[ProgramManifest, str]:

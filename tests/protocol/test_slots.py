@@ -15,7 +15,7 @@ class Watched(World):
     """Notes what is published, and under which slots."""
 
     def _do(self, shell: Shell, effect: object) -> None:
-        if isinstance(effect, Publish):
+        if isinstance(effect, Publish) and shell.honest:
             assert slot_named(effect.kind, effect.body) == effect.slot
             self.published[effect.kind] += 1
         super()._do(shell, effect)
@@ -23,7 +23,7 @@ class Watched(World):
 
 def test_slots_are_read_off_what_replicas_publish() -> None:
     published: Counter[Kind] = Counter()
-    for seed in (3, 4, 23, 31):
+    for seed in (3, 4, 8, 23, 31):
         run = MarketRun(seed)
         run.world.__class__ = Watched
         run.world.published = published

@@ -299,7 +299,7 @@ class MarketRun(Run):
                 self._later(shell, ProofChecked(proof, True, ""), 60)
             case Forget(request_id=request_id):
                 self.ended.add((shell.index, request_id))
-            case KeepEvidence(document=document):
+            case KeepEvidence(document=document) if shell.honest:
                 self._judge_evidence(document)
             case KeepRound(document=document):
                 self.returned.update(document["returned"])
