@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from chain.contracts import ProverRegistry
 from chain.tables import read_table
+from devnet.agreement import agreed
 from devnet.cluster import ClusterSpec, run_cluster
 from devnet.operators import mine
 from node.key_sets import load_key_sets
 from node.keys import KEY_FILES
 from tests.e2e.test_epochs import until_epoch
-from tests.e2e.workload import agreed, ask, check_logs, draw_accounts, logs_shown, settle_one
+from tests.e2e.workload import ask, check_logs, draw_accounts, logs_shown, settle_one
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,7 @@ async def test_an_operator_rotates_and_no_round_is_lost(tmp_path: Path) -> None:
         after = await proven_by_the_rotating(cluster, 2)
         assert after["epoch"] == 2
 
-        stand = await agreed(cluster)
+        stand = await agreed(cluster.api_urls)
         assert stand.last_sequence == 2
         rounds = [
             await ask(cluster.api_urls[0], f"/v1/rounds/{number}")
