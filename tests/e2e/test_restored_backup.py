@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from devnet.cluster import Cluster, ClusterSpec, run_cluster
@@ -82,6 +83,7 @@ async def test_a_restored_backup_says_nothing_twice_and_votes_again(tmp_path: Pa
         check_logs(tmp_path / "net")
 
 
+@pytest.mark.slow
 async def test_a_second_process_with_the_same_keys_stops_and_says_why(tmp_path: Path) -> None:
     async with logs_shown(tmp_path), run_cluster(ClusterSpec(), tmp_path / "net", print) as cluster:
         doubled, _, *gone = list(cluster.nodes)

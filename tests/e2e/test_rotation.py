@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from chain.contracts import ProverRegistry
 from chain.tables import read_table
 from devnet.agreement import agreed
@@ -27,6 +29,7 @@ EPOCH_BLOCKS = 600
 ROTATING = "node-2"
 
 
+@pytest.mark.slow
 async def test_an_operator_rotates_and_no_round_is_lost(tmp_path: Path) -> None:
     # One of four never runs: each quorum needs the vote of the one that rotates.
     spec = ClusterSpec(hold=1, epoch_blocks=EPOCH_BLOCKS)
