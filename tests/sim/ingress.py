@@ -54,6 +54,11 @@ class Ingress:
         position = self.table.position_of(envelope.sender)
         if position is None and kind not in ANYBODY:
             return False
+        inner = [self.admit(frame) for frame in _inner_frames(envelope)]
+        if None in inner:
+            return False
+        if kind is Kind.EVIDENCE and any(each.kind >= Kind.CERTIFICATE for each in inner if each):
+            return False  # it rests on signed statements, and its own digest is made of theirs
         if kind in BLS_KINDS:
             key = self.table.operators[position or 0].bls_key
             signed = signed_digest(self.domain, envelope)
@@ -63,8 +68,7 @@ class Ingress:
             signed = signed_digest(self.domain, envelope)
             if self.crypto.recover(signed, envelope.signature) != envelope.sender:
                 return False
-        inner = [self.admit(frame) for frame in _inner_frames(envelope)]
-        return None not in inner and all(map(self._certificate, _certificates(envelope)))
+        return all(map(self._certificate, _certificates(envelope)))
 
     def _certificate(self, held: Certificate) -> bool:
         if held not in self._certified:
