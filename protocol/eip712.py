@@ -243,6 +243,20 @@ def batch_of(commit: Commit) -> Batch:
     )
 
 
+def commit_of(batch: Batch) -> Commit:
+    """The COMMIT to a batch."""
+    return Commit(
+        epoch=batch.epoch,
+        round=batch.round,
+        value=batch.value,
+        sequence=batch.sequence,
+        parent=batch.parent,
+        root=batch.root,
+        paid=batch.paid.to_bytes(32, "big"),
+        debits_hash=batch.debits_hash,
+    )
+
+
 def key_registration_digest(
     domain: Domain,
     operator: Address,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.batch import Batch
 from protocol.effects import Decided
-from protocol.eip712 import batch_digest, digest, value_digest, vote_digest
+from protocol.eip712 import batch_digest, commit_of, digest, value_digest, vote_digest
 from protocol.messages import (
     BidShares,
     Certificate,
@@ -135,16 +135,7 @@ def sign_commit(turn: Turn) -> None:
     batch = _execute(turn, state.lock.value, turn.leader_of(state.lock.view))
     if batch is None or turn.app.may_vote() is not None:
         return
-    commit = Commit(
-        epoch=batch.epoch,
-        round=batch.round,
-        value=batch.value,
-        sequence=batch.sequence,
-        parent=batch.parent,
-        root=batch.root,
-        paid=batch.paid.to_bytes(32, "big"),
-        debits_hash=batch.debits_hash,
-    )
+    commit = commit_of(batch)
     turn.say(Kind.COMMIT, commit, slot_of(Kind.COMMIT, commit))
     turn.move(Move.COMMIT_SIGNED)
     for sender in state.commits:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from protocol.batch import Batch
 from protocol.effects import Effect, Publish, Record
-from protocol.eip712 import batch_digest, body_digest, digest, value_digest, vote_digest
+from protocol.eip712 import batch_digest, body_digest, commit_of, digest, value_digest, vote_digest
 from protocol.messages import (
     BidList,
     BidShares,
     Body,
     Certificate,
-    Commit,
     Envelope,
     Kind,
     Proposal,
@@ -158,17 +157,7 @@ class Bench:
         return batch
 
     def commit(self, who: bytes, batch: Batch) -> Envelope:
-        body = Commit(
-            epoch=batch.epoch,
-            round=batch.round,
-            value=batch.value,
-            sequence=batch.sequence,
-            parent=batch.parent,
-            root=batch.root,
-            paid=batch.paid.to_bytes(32, "big"),
-            debits_hash=batch.debits_hash,
-        )
-        return self.sign(who, Kind.COMMIT, body)
+        return self.sign(who, Kind.COMMIT, commit_of(batch))
 
     def revealed(self, who: bytes, value: Value) -> BidShares:
         shares = tuple(toy_share(who, bid) for bid in value.bids)
