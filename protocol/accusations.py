@@ -40,6 +40,10 @@ class Accusations:
         self._receipts: list[SignedReceipt] = []
         """Heard since the last look."""
 
+    def forget(self) -> None:
+        """After a restart what was found is found again: it may not have been signed."""
+        self._looked_at.clear()
+
     def heard_receipt(self, receipt: SignedReceipt) -> None:
         """A receipt that came after the list that it names has to be compared with it, too."""
         self._receipts.append(receipt)

@@ -120,6 +120,7 @@ class Replica:
         self._begin(now_ms)
         self._jobs.forget_done()
         self._offers.forget()
+        self._accusations.forget()
         for request_id, held in self.state.requests.items():
             self._emit(WatchEscrow(Address(held.body.requester)))
             self._effects += self._pool.spread(request_id)

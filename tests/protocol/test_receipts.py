@@ -189,6 +189,25 @@ def test_evidence_that_does_not_hold_or_rests_on_anothers_word_is_not_kept() -> 
         assert any(isinstance(effect, KeepEvidence) for effect in effects) is (body is good)
 
 
+def test_a_fault_seen_before_the_node_may_sign_is_reported_once_it_may() -> None:
+    node = Alone()
+    member = node.peers[1]
+    effects: list[Effect] = []
+    for bids in ((), (bytes(31) + b"\x01",)):
+        body = BidList(1, 1, member, bids, ())
+        signed = body_digest(DOMAIN, Kind.BID_LIST, body)
+        frame = codec.encode(signed_envelope(member, Kind.BID_LIST, body, signed))
+        # The guard is closed: what is published here is not signed, and does not come back.
+        effects += node.replica.step(Received(frame), VIEW + 30)
+    assert sum(map(is_evidence, effects)) == 1
+    assert not any(map(is_evidence, node.replica.step(Tick(), VIEW + 31)))
+    assert sum(map(is_evidence, node.replica.resume(VIEW + 32))) == 1
+
+
+def is_evidence(effect: Effect) -> bool:
+    return isinstance(effect, Publish) and isinstance(effect.body, Evidence)
+
+
 def receipt_of(member: Address, bid: Envelope) -> Envelope:
     body = BidReceipt(1, 1, member, digest(DOMAIN, bid.body))  # type: ignore[arg-type]
     signed = body_digest(DOMAIN, Kind.BID_RECEIPT, body)
