@@ -158,7 +158,8 @@ class Cluster:
         child = self._running(name)
         self.nodes[name].stopped_by_us = True
         child.send_signal(signal.SIGKILL)
-        await child.wait()
+        with trio.CancelScope(shield=True):  # it ends at once, and somebody has to collect it
+            await child.wait()
 
     async def stop(self, name: str) -> int:
         """Stop a node as its operator would, and return its exit status."""
