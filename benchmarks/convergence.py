@@ -15,12 +15,12 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Final
 
 import trio
-from eth_hash.auto import keccak
 
 from benchmarks.records import load, save, spread
 from protocol.auction import Buyer, MarketInput, Seller, clear
 from protocol.clearing import FULL_QUALITY, Rule
 from protocol.dispatch import KNOWN_CLASSES
+from protocol.hashing import keccak
 from protocol.market_round import EPOCH_PRICE_FACTOR, clamped, recent_prices
 from protocol.pricing import RECENT_PRICES
 from protocol.types import Address, Hash, Wei

@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 import trio
-from eth_hash.auto import keccak
 
 from node.box import BidCiphers
 from node.client.bidding import default_reserve, sealed_bid
@@ -33,6 +32,7 @@ from protocol import effects as wanted
 from protocol.codec import decode_decided, encode
 from protocol.dispatch import JobClass, Tier
 from protocol.eip712 import Domain, digest
+from protocol.hashing import keccak
 from protocol.inputs import (
     AnyInput,
     AskPolicy,

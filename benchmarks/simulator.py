@@ -9,12 +9,12 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 import trio
-from eth_hash.auto import keccak
 
 from benchmarks.records import load, save
 from protocol.codec import encode
 from protocol.effects import WatchEscrow
 from protocol.eip712 import body_digest, digest
+from protocol.hashing import keccak
 from protocol.inputs import (
     AskPolicy,
     ClockJudged,

@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
-from eth_hash.auto import keccak
 
 from benchmarks.baselines import FirstPrice, second_price
 from benchmarks.records import load, save
@@ -27,6 +26,7 @@ from protocol.clearing import (
     clear_thick,
     clear_thin,
 )
+from protocol.hashing import keccak
 from protocol.pricing import after_thin
 
 if TYPE_CHECKING:

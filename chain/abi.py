@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from eth_abi.abi import decode, encode
 from eth_abi.exceptions import DecodingError, EncodingError
-from eth_hash.auto import keccak
 
 from chain.errors import BadResponseError
+from protocol.hashing import keccak
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
 from chain.bls_points import compress_g1
 from chain.errors import BadTableError
+from protocol.hashing import keccak
 from protocol.inputs import Operator, TableOpened
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coincurve import PrivateKey
-from eth_hash.auto import keccak
 
+from protocol.hashing import keccak
 from protocol.types import Address, Hash
 
 TRANSACTION_GAS_LIMIT: Final = 2**24

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from eth_hash.auto import keccak
-
 from chain.abi import decode_all, encode_all
 from devnet.errors import DevnetError
+from protocol.hashing import keccak
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

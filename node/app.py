@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 import httpx
 import structlog
 import trio
-from eth_hash.auto import keccak
 
 from chain.client import ChainClient, open_client
 from chain.contracts import ProofMarket, ProverRegistry
@@ -69,6 +68,7 @@ from protocol.codec import decode_decided, encode
 from protocol.dispatch import classify
 from protocol.eip712 import Domain
 from protocol.errors import Rejection, RejectionReason
+from protocol.hashing import keccak
 from protocol.inputs import AskPolicy, ProgramRegistered
 from protocol.messages import Batches, DecidedRound, Envelope, Kind
 from protocol.params import NETWORKS, ProtocolParams

@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import coincurve
-from eth_hash.auto import keccak
 from py_arkworks_bls12381 import GT, G1Point, G2Point, Scalar
 
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 from protocol.types import Address
 
 if TYPE_CHECKING:

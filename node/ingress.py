@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import trio
-from eth_hash.auto import keccak
 
 from node.ingress_checks import CONTAINERS, VOTES, Checks, Horizon
 from protocol.bounds import MAX_FRAME
 from protocol.codec import decode
 from protocol.errors import Rejection, RejectionReason
+from protocol.hashing import keccak
 from protocol.inputs import Received
 from protocol.messages import Certificate, Envelope, Kind, Proposal, Status, Timeout
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from eth_hash.auto import keccak
+
+from protocol.hashing import keccak
 
 _KEY_SIZE: Final = 32
 _MAX_SCRYPT_MEMORY: Final = 1 << 30

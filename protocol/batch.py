@@ -7,9 +7,8 @@ from enum import IntEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 from protocol.merkle import merkle_proof, merkle_root
 from protocol.types import ZERO_HASH, Address, Hash, Wei
 

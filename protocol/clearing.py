@@ -16,9 +16,9 @@ from fractions import Fraction
 from typing import Final, TypeVar
 
 import msgspec
-from eth_hash.auto import keccak
 
 from protocol.errors import Reason
+from protocol.hashing import keccak
 
 FULL_QUALITY: Final = 10_000
 """Quality in basis points of a prover without a blemish."""

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
+from protocol.hashing import keccak
 from protocol.programs import GROTH16
 from protocol.types import Hash
 

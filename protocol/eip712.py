@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
-from eth_hash.auto import keccak
 
 from protocol.batch import Batch
 from protocol.codec import decode
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 from protocol.messages import (
     Accept,
     AskBid,

@@ -15,10 +15,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
 from protocol.codec import decode, encode
 from protocol.eip712 import Domain, digest, signed_digest, value_digest
+from protocol.hashing import keccak
 from protocol.messages import (
     BidList,
     BidReceipt,

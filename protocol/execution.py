@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from eth_hash.auto import keccak
-
 from protocol.auction import MarketInput, MarketResult
 from protocol.award import Award
 from protocol.batch import (
@@ -30,6 +28,7 @@ from protocol.batch import (
 )
 from protocol.eip712 import Domain, batch_digest, digest, value_digest
 from protocol.errors import LocalProtocolError, RejectionReason
+from protocol.hashing import keccak
 from protocol.ledger import (
     Ledger,
     OpenRequest,

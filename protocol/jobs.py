@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from eth_hash.auto import keccak
 
 from protocol import duties as owed
 from protocol import inputs as happened
@@ -27,6 +26,7 @@ from protocol.effects import (
 )
 from protocol.eip712 import digest as digest_of
 from protocol.errors import LocalProtocolError, Rejection, RejectionReason
+from protocol.hashing import keccak
 from protocol.job import new_job
 from protocol.job import step as step_job
 from protocol.lifecycle import BEFORE_AWARD, CLOSED, JobState

@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
-from eth_hash.auto import keccak
 from msgspec import Meta
 
 from protocol.auction import (
@@ -26,6 +25,7 @@ from protocol.auction import (
 )
 from protocol.clearing import Rule, Verdict
 from protocol.dispatch import KNOWN_CLASSES
+from protocol.hashing import keccak
 from protocol.outcomes import MAX_PROVERS
 from protocol.types import ZERO_HASH, Address, Hash, Wei
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eth_hash.auto import keccak
-
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 from protocol.types import ZERO_HASH, Hash
 
 if TYPE_CHECKING:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from eth_hash.auto import keccak
-
 from protocol.effects import Effect, Publish
+from protocol.hashing import keccak
 from protocol.ledger import market_of
 from protocol.messages import Kind
 from protocol.rotation import committee

@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from eth_hash.auto import keccak
-
 from protocol.errors import Rejection, RejectionReason
+from protocol.hashing import keccak
 from protocol.messages import OutcomeBody
 from protocol.types import Address, Hash
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
-from eth_hash.auto import keccak
-
+from protocol.hashing import keccak
 from protocol.types import Hash
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
+from protocol.hashing import keccak
 from protocol.reputation import NEWCOMER
 from protocol.types import Address
 

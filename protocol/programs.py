@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from eth_hash.auto import keccak
+from protocol.hashing import keccak
 
 GROTH16: Final = "groth16"
 SEGMENT: Final = "segment"

@@ -15,9 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
 from protocol.clearing import FULL_QUALITY
+from protocol.hashing import keccak
 from protocol.merkle import merkle_root
 from protocol.outcomes import ReassignReason
 from protocol.types import ZERO_HASH, Address, Hash

@@ -12,9 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from eth_hash.auto import keccak
-
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 from protocol.inputs import Operator
 from protocol.params import ProtocolParams
 from protocol.types import Address, Hash, TimestampMs, View

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
 from protocol.bounds import BOX
 from protocol.eip712 import Domain, digest
+from protocol.hashing import keccak
 from protocol.messages import AskBid, BuyBid, SealedBid
 from protocol.rotation import tolerated
 from protocol.shamir import PRIME, deal, polynomial

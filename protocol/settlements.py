@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from eth_hash.auto import keccak
 
 from protocol.effects import Effect, Record, SubmitBatch, WatchEscrow
+from protocol.hashing import keccak
 from protocol.replica_state import Unsettled
 from protocol.types import Address, Hash, TimestampMs
 

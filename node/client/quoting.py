@@ -13,10 +13,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
 from protocol.auction import Buyer, MarketInput, clear
 from protocol.clearing import Rule, Verdict, tie_rank
+from protocol.hashing import keccak
 from protocol.ledger import bid_fee_of
 from protocol.tranches import TRANCHE_PARTS
 from protocol.types import Hash, Wei

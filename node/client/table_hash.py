@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
 from chain.tables import base58
 from node.crypto import eip2537_g1
+from protocol.hashing import keccak
 from protocol.types import Hash
 
 if TYPE_CHECKING:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
-from eth_hash.auto import keccak
-
 from node.client.bundle_format import Bundle, BundleError, decode_bundle, read_document
 from node.client.table_hash import TableHashError, table_hash
 from node.crypto import Crypto
@@ -20,6 +18,7 @@ from protocol.batch import ResultStatus, result_leaf
 from protocol.claims import Claim, Submission, combine_claim, encode_claim
 from protocol.eip712 import batch_digest, digest
 from protocol.errors import LocalProtocolError, Rejection
+from protocol.hashing import keccak
 from protocol.merkle import verify_proof
 from protocol.programs import COMBINE, GROTH16, SEGMENT, program_id
 from protocol.sealing import commitment_holds

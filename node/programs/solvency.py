@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from eth_hash.auto import keccak
 
 from node.programs.accounts import MAX_ACCOUNTS, Account
 from node.programs.sum_tree import ZERO_NODE, Opening, SumNode, leaf, open_root
 from protocol.claims import ACCOUNTS_PER_SEGMENT, MAX_SEGMENTS, Claim
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

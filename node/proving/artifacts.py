@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from eth_hash.auto import keccak
 
 from node.proving.errors import BackendError, BackendFault
+from protocol.hashing import keccak
 from protocol.programs import CircuitFacts, ProgramManifest, program_id
 from protocol.types import Hash
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
-from eth_hash.auto import keccak
 
 from node.programs import solvency
 from node.proving.artifacts import (
@@ -31,6 +30,7 @@ from node.proving.child import child_command, child_environment
 from node.proving.errors import BackendError, BackendFault
 from node.proving.files import sync_folder
 from protocol.claims import ACCOUNTS_PER_SEGMENT, COMBINE_VALUES, MAX_SEGMENTS, SEGMENT_VALUES
+from protocol.hashing import keccak
 from protocol.programs import COMBINE, GROTH16, SEGMENT, CircuitFacts, ProgramManifest
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 import trio
-from eth_hash.auto import keccak
 
 from node.programs.witness import UnsatisfiedWitness, WitnessFault
 from node.proving import wire
@@ -18,6 +17,7 @@ from node.proving.errors import BackendError, BackendFault
 from node.proving.journal import Checkpoint, ProofJournal, Stage
 from node.proving.pool import PoolConfig, WorkerPool, open_pool
 from protocol.errors import LocalProtocolError, Rejection, RejectionReason
+from protocol.hashing import keccak
 
 if TYPE_CHECKING:
     from pathlib import Path

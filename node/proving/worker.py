@@ -21,8 +21,6 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from eth_hash.auto import keccak
-
 from node.programs import solvency
 from node.programs.witness import ProofContext, UnsatisfiedWitness, assign
 from node.proving import wire
@@ -30,6 +28,7 @@ from node.proving.artifacts import BuiltProgram, load_program
 from node.proving.backends.groth16 import Prover, Verifier
 from node.proving.errors import BackendError, BackendFault
 from protocol.errors import Rejection
+from protocol.hashing import keccak
 from protocol.types import Address, Hash
 
 if TYPE_CHECKING:

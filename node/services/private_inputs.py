@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import trio
-from eth_hash.auto import keccak
 
 from node.ports import UndeliveredError
 from node.private_input import associated_data, blob_name, parse_blob_name
 from protocol.errors import Rejection, RejectionReason
+from protocol.hashing import keccak
 from protocol.inputs import InputHeld
 from protocol.types import Address, Hash
 

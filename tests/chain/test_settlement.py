@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from eth_hash.auto import keccak
 
 from chain import contracts as calls
 from chain.contracts import gate_is_open, token_balance
@@ -24,6 +23,7 @@ from node.crypto import Crypto, eip2537_g2
 from protocol.batch import AccountAmount, Result, ResultStatus, SettledBatch, build_batch
 from protocol.claims import Claim, encode_claim
 from protocol.eip712 import Domain, batch_digest
+from protocol.hashing import keccak
 from protocol.params import DEVNET
 from protocol.types import ZERO_HASH, Hash, Wei
 from tests.chain.network import PROGRAM, Network, operator

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
-from eth_hash.auto import keccak
 from web3 import HTTPProvider, Web3
 
 from chain import onboarding
@@ -24,6 +23,7 @@ from devnet.artifacts import BUILT
 from devnet.operators import mine, perform, register_operators
 from node.crypto import BlsKey, eip2537_g1
 from node.net.identity import peer_id_bytes, peer_id_of_seed
+from protocol.hashing import keccak
 from protocol.types import Address, Hash
 from tests.chain.network import PLAN, Network, operator, run_network
 from tests.chain.test_signer import QUICK

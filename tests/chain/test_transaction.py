@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import rlp as oracle
 from eth_account import Account as OracleAccount
-from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.transaction import Account, Fees, create_address, rlp
+from protocol.hashing import keccak
 
 SECRET = bytes(range(1, 33))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from eth_hash.auto import keccak
-
 from node.box import SealingKey
 from node.crypto import BlsKey, Crypto, SessionKey
 from protocol.bounds import SIGNATURE_SIZES
 from protocol.codec import encode
 from protocol.eip712 import Domain, body_digest, digest, vote_digest
+from protocol.hashing import keccak
 from protocol.inputs import Operator
 from protocol.messages import (
     Certificate,

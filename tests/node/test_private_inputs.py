@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import trio
-from eth_hash.auto import keccak
 
 from node.box import SealingKey, seal
 from node.private_input import associated_data
 from node.services.private_inputs import ASSIGNMENT_WAIT_S, BoxReply, PrivateInputs
+from protocol.hashing import keccak
 from protocol.inputs import InputHeld
 from protocol.job import new_job
 from protocol.job_inputs import Admitted, Awarded, Classified

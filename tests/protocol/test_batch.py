@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 from eth_abi import encode as abi_encode
-from eth_hash.auto import keccak
 
 from protocol.batch import (
     AccountAmount,
@@ -18,6 +17,7 @@ from protocol.batch import (
     unsettled_batch,
 )
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 from protocol.merkle import verify_proof
 
 A, B = b"\x0a" * 20, b"\x0b" * 20

@@ -8,7 +8,6 @@ from fractions import Fraction
 
 import msgspec
 import pytest
-from eth_hash.auto import keccak
 from hypothesis import given
 
 from protocol import clearing
@@ -24,6 +23,7 @@ from protocol.clearing import (
     clear_thin,
     rule_for,
 )
+from protocol.hashing import keccak
 from tests.protocol.market_strategies import (
     POSTED,
     Bids,

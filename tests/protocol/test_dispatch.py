@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from eth_hash.auto import keccak
 
 from protocol.dispatch import KNOWN_CLASSES, JobClass, Tier, classify, tier_of
+from protocol.hashing import keccak
 from protocol.programs import CircuitFacts, ProgramManifest
 
 MEASURED = json.loads(

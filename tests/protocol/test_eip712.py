@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from eth_account.messages import encode_typed_data
-from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,6 +26,7 @@ from protocol.eip712 import (
     vote_digest,
 )
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 from protocol.messages import Envelope, Kind
 from tests.protocol import strategies as s
 

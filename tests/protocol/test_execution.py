@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from protocol.eip712 import batch_digest, digest, value_digest
 from protocol.errors import LocalProtocolError
 from protocol.errors import RejectionReason as Why
 from protocol.execution import execute, missing
+from protocol.hashing import keccak
 from protocol.market_record import markets_hash
 from protocol.market_round import EPOCH_PRICE_FACTOR
 from protocol.merkle import verify_proof

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from eth_hash.auto import keccak
 
 from protocol.award import Assignment, Award
 from protocol.batch import ResultStatus
@@ -31,6 +30,7 @@ from protocol.duties import (
 )
 from protocol.errors import LocalProtocolError, Rejection
 from protocol.errors import RejectionReason as Why
+from protocol.hashing import keccak
 from protocol.job import Job, Stage, new_job, step
 from protocol.job_inputs import (
     AcceptSeen,

@@ -6,7 +6,6 @@ from enum import Enum
 from random import Random
 
 import pytest
-from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from protocol.claims import CombineValues, SegmentValues, encode_combine, encode
 from protocol.claims import segment_hash_list as hash_list
 from protocol.duties import Check, Prove, Relay, SayUnavailable, SendAccept, todo, vouches
 from protocol.errors import Rejection
+from protocol.hashing import keccak
 from protocol.job import new_job, step
 from protocol.job_inputs import (
     AcceptSeen,

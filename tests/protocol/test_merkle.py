@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 from protocol.merkle import merkle_proof, merkle_root, verify_proof
 from tests.protocol import strategies as s
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import Rejection, RejectionReason
+from protocol.hashing import keccak
 from protocol.outcomes import (
     Cancelled,
     Completed,

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import pytest
-from eth_hash.auto import keccak
 
+from protocol.hashing import keccak
 from protocol.programs import CircuitFacts, ProgramManifest, encode_manifest, program_id
 
 SEGMENT = CircuitFacts("segment", 9722, 6, bytes(range(32)))

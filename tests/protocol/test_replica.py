@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from eth_hash.auto import keccak
 
 from protocol import codec
 from protocol.dispatch import JobClass, Tier
 from protocol.effects import Broadcast, Effect, Publish, Record
 from protocol.eip712 import body_digest, digest
+from protocol.hashing import keccak
 from protocol.inputs import (
     AnyInput,
     AskPolicy,

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.hashing import keccak
 from protocol.outcomes import ReassignReason
 from protocol.reputation import (
     FAILURES,

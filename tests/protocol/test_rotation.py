@@ -5,9 +5,9 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from eth_hash.auto import keccak
 
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 from protocol.params import DEVNET
 from protocol.rotation import (
     OperatorTable,

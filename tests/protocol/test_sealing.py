@@ -6,12 +6,12 @@ from itertools import combinations
 
 import msgspec
 import pytest
-from eth_hash.auto import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.box import BidCiphers, SealingKey
 from protocol.eip712 import Domain, digest
+from protocol.hashing import keccak
 from protocol.messages import AskBid, BuyBid
 from protocol.sealing import (
     Offer,

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from eth_hash.auto import keccak
-
 from protocol import codec
 from protocol.claims import CombineValues, SegmentValues, encode_combine, encode_segment
 from protocol.claims import segment_hash_list as hash_list
@@ -25,6 +23,7 @@ from protocol.effects import (
     WatchEscrow,
 )
 from protocol.eip712 import batch_digest, digest, value_digest
+from protocol.hashing import keccak
 from protocol.inputs import (
     AnyInput,
     AskPolicy,

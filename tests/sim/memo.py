@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 
-from eth_hash.auto import keccak
-
 from protocol import application, codec, eip712, jobs, replica
+from protocol.hashing import keccak
 
 KEPT = 1 << 14
 

@@ -7,11 +7,10 @@ from functools import cached_property, partial
 from random import Random
 from typing import Final, cast
 
-from eth_hash.auto import keccak
-
 from protocol import codec
 from protocol.eip712 import Domain, body_digest
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 from protocol.inputs import ClockJudged, Operator, ProofChecked, Received
 from protocol.messages import Cancel, DecidedRound, Envelope, Kind
 from protocol.params import DEVNET, ProtocolParams

@@ -8,7 +8,6 @@ from itertools import islice
 
 import msgspec
 import pytest
-from eth_hash.auto import keccak
 
 from protocol import application
 from protocol import round as round_module
@@ -17,6 +16,7 @@ from protocol.batch import Batch
 from protocol.codec import decode
 from protocol.effects import Effect
 from protocol.errors import RejectionReason
+from protocol.hashing import keccak
 from protocol.messages import (
     Batches,
     BidShares,

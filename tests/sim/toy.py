@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
-from eth_hash.auto import keccak
 
 from protocol import codec
 from protocol.batch import Batch
 from protocol.effects import Broadcast, Effect, SendTo, ServeBatches
 from protocol.eip712 import value_digest
 from protocol.errors import RejectionReason
+from protocol.hashing import keccak
 from protocol.inputs import AnyInput, ClockJudged, ProofChecked, Received
 from protocol.messages import (
     Batches,

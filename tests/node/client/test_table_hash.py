@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 from eth_abi import encode
-from eth_hash.auto import keccak
 
 from node.client.table_hash import TableHashError, table_hash
 from node.crypto import eip2537_g1
+from protocol.hashing import keccak
 from tests.node.client.proven import table
 
 ENTRY = "(address,address,uint96,bytes32[3],bytes32,bytes32)[]"

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 from light_poseidon_python import poseidon_hash
@@ -21,6 +20,7 @@ from node.programs.solvency import (
 from node.programs.witness import ProofContext, UnsatisfiedWitness, WitnessFault, assign
 from protocol.claims import MAX_SEGMENTS, parse_combine, parse_segment
 from protocol.errors import LocalProtocolError
+from protocol.hashing import keccak
 from protocol.programs import COMBINE, SEGMENT
 from protocol.types import Address, Hash
 
