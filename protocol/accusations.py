@@ -36,7 +36,7 @@ class Accusations:
         self._domain = domain
         self._state = state
         self._looked_at: set[tuple[int, bytes]] = set()
-        """Round with an operator whose conflict, or the id of a list, that was looked at in it."""
+        """Round with an operator whose conflict, the id of a list, or the key of a fault."""
         self._receipts: list[SignedReceipt] = []
         """Heard since the last look."""
 
@@ -61,7 +61,8 @@ class Accusations:
                 continue
             body = accuse(statements, fault, self._me)
             key = key_of(body)
-            if key not in self._state.evidence:
+            # One list can break many receipts: that is one fault, and is said once.
+            if key not in self._state.evidence and self._first_look(round_state.round, key):
                 effects.append(Publish(Kind.EVIDENCE, body, bytes([Kind.EVIDENCE]) + key))
         return effects
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from protocol.codec import decode, encode
 from protocol.duties import evident, vouches
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from protocol.ledger import Ledger
     from protocol.params import ProtocolParams
     from protocol.replica_state import ReplicaState, SignedBid, SignedRequest
+
+PROMPT: Final = 3
+"""Rounds that may leave out a listed bid before it has to wait for another."""
+MAX_DOUBLINGS: Final = 12
 
 
 @dataclass(slots=True)
@@ -101,7 +105,7 @@ class ReplicaApplication:
         Without the last an idle network would outlive the keys that its next certificate needs.
         """
         turned = self.next_epoch() > self.ledger.next_epoch
-        return turned or bool(self._buys()) or bool(self.vouched()) or self._clear_again()
+        return turned or self._bid_due() or bool(self.vouched()) or self._clear_again()
 
     def next_epoch(self) -> int:
         """The newest table that this node knows."""
@@ -346,6 +350,13 @@ class ReplicaApplication:
         """The open round."""
         return self.ledger.round + 1
 
+    def _bid_due(self) -> bool:
+        """Whether a bid to list may open a round: dealt to few members, it would do so for ever."""
+        waited, times = self.now_ms - self.state.decided_ms, self.state.left_out
+        return any(
+            waited >= pause_ms(times.get(bid, 0), self.params.view_ms) for bid in self._buys()
+        )
+
     def _clear_again(self) -> bool:
         """Once a view: prices moved or provers came, so a request that waits may be served."""
         if self.now_ms < self.state.decided_ms + self.params.view_ms:
@@ -365,6 +376,14 @@ class ReplicaApplication:
     def _archived(self, identity: Hash) -> object:
         frame = self.state.archive.get(identity)
         return None if frame is None else decode(frame).body
+
+
+def pause_ms(times: int, view_ms: int) -> int:
+    """How long after a round a bid that so many rounds left out may open the next one.
+
+    A few times at once, for it may have come late to some members; then after 1, 2, 4 ... views.
+    """
+    return view_ms << min(times - PROMPT, MAX_DOUBLINGS) if times >= PROMPT else 0
 
 
 def identity_of(domain: Domain, envelope: Envelope) -> Hash | None:

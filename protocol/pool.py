@@ -151,8 +151,8 @@ class Pool:
                 effects.append(_refused("request_refused", "request", request_id, reason, now_ms))
         return effects
 
-    def decided(self, bids: Collection[bytes], ledger: Ledger) -> None:
-        """Let go what a round decided, and what no later one can."""
+    def decided(self, bids: Collection[bytes], listed: Collection[bytes], ledger: Ledger) -> None:
+        """Let go what a round decided, and what no later one can; `listed`: by the own list."""
         state, gone = self._state, set(bids)
         over = set(ledger.open) | set(ledger.closed)
         state.requests = {key: held for key, held in state.requests.items() if key not in over}
@@ -162,6 +162,11 @@ class Pool:
             if bid not in gone and goes_on(held.body, ledger)
         }
         state.receipts = {bid: held for bid, held in state.receipts.items() if bid in state.bids}
+        state.left_out = {
+            bid: state.left_out.get(bid, 0) + (bid in listed)
+            for bid, held in state.bids.items()
+            if not is_ask(held.body) and (bid in listed or bid in state.left_out)
+        }
 
     def relay(self, now_ms: int) -> list[Effect]:
         """Spread again what f + 1 members have to know before a round can open for it."""

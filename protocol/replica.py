@@ -17,10 +17,7 @@ from typing import TYPE_CHECKING, Final
 from protocol import inputs as happened
 from protocol import round as agreement
 from protocol.accusations import Accusations
-from protocol.application import (
-    ReplicaApplication,
-    identity_of,
-)
+from protocol.application import ReplicaApplication, identity_of, pause_ms
 from protocol.codec import decode, encode
 from protocol.documents import round_document, table_json
 from protocol.effects import (
@@ -71,6 +68,8 @@ from protocol.settlements import Settlements
 from protocol.types import Address, Epoch, Hash, TimestampMs, Wei
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from protocol.rounds.context import RoundContext
     from protocol.rounds.state import RoundState
     from protocol.setup import Setup
@@ -139,10 +138,9 @@ class Replica:
         due.append(self._pool.next_relay_ms())
         if state.round is not None:
             due.append(agreement.next_deadline_ms(state.round))
-            again = state.decided_ms + self.setup.params.view_ms
             # Once past, it is announced: from then on the round's own deadline counts.
-            if state.round.phase is Phase.IDLE and again > self._now_ms and self._waiting():
-                due.append(again)
+            if state.round.phase is Phase.IDLE:
+                due += [at for at in self._openings() if at > self._now_ms]
         return min((at for at in due if at is not None), default=None)
 
     def tables(self) -> dict[int, OperatorTable]:
@@ -396,7 +394,9 @@ class Replica:
         for skip in execution.skipped:
             self._record("bid_refused", bid=skip.identity.hex(), reason=skip.reason.code)
         self._settlements.certified(record, execution, app.table, self._now_ms)
-        self._pool.decided(record.value.bids, execution.ledger)
+        own = decided.lists.get(decided.first_lists.get(self.setup.me, b""))
+        listed = () if own is None else own.body.bids
+        self._pool.decided(record.value.bids, listed, execution.ledger)
         self._receipts.changed()
         state.promised = {
             bid: place
@@ -492,11 +492,14 @@ class Replica:
                 most=ctx.list_cap,
             )
 
-    def _waiting(self) -> bool:
-        """Whether a request is left in a market in which somebody asks."""
-        ledger = self.state.ledger
-        classes = {Hash(bid.body.class_id) for bid in self.state.bids.values() if is_ask(bid.body)}
-        return ledger is not None and any(unserved(ledger, class_id) for class_id in classes)
+    def _openings(self) -> Iterator[int]:
+        """When this node may want a round though nothing comes in."""
+        state, view_ms = self.state, self.setup.params.view_ms
+        classes = {Hash(bid.body.class_id) for bid in state.bids.values() if is_ask(bid.body)}
+        if state.ledger is not None and any(unserved(state.ledger, each) for each in classes):
+            yield state.decided_ms + view_ms
+        for times in state.left_out.values():
+            yield state.decided_ms + pause_ms(times, view_ms)
 
     def _begin(self, now_ms: int) -> None:
         self._now_ms = now_ms

@@ -117,6 +117,8 @@ class ReplicaState(msgspec.Struct):
     that no round has decided."""
     promised: dict[Hash, int]
     """Bid -> the round whose list carries it, as this node's receipt says."""
+    left_out: dict[Hash, int]
+    """Buyer's bid in the pool -> rounds that were decided without it though the own list had it."""
     receipts: dict[Hash, dict[Address, SignedReceipt]]
     """Bid in the pool -> member -> its receipt."""
     evidence: dict[Hash, int]
@@ -158,6 +160,7 @@ def empty_state() -> ReplicaState:
         requests={},
         bids={},
         promised={},
+        left_out={},
         receipts={},
         evidence={},
         archive={},

@@ -168,6 +168,27 @@ def test_a_list_without_what_its_member_promised_is_evidence(
     assert not any(isinstance(effect, KeepEvidence) for effect in node.hear(again, VIEW + 40))
 
 
+def test_a_list_that_breaks_two_promises_is_one_fault_reported_once() -> None:
+    node = Alone()
+    wanted = [request(deadline_view=6, salt=salt) for salt in (1, 2)]
+    bids = [bid_for(each, seed) for seed, each in enumerate(wanted, 1)]
+    for envelope in (*wanted, *bids):
+        brought(node, envelope)
+    member = node.peers[1]
+    body = BidList(1, 1, member, (), ())
+    signed = body_digest(DOMAIN, Kind.BID_LIST, body)
+    reports = [
+        effect
+        for envelope in (
+            *(receipt_of(member, bid) for bid in bids),
+            signed_envelope(member, Kind.BID_LIST, body, signed),
+        )
+        for effect in node.hear(envelope, VIEW + 30)
+        if isinstance(effect, Publish) and isinstance(effect.body, Evidence)
+    ]
+    assert len(reports) == 1
+
+
 def test_evidence_that_does_not_hold_or_rests_on_anothers_word_is_not_kept() -> None:
     node = Alone()
     peer, accused = node.peers[:2]

@@ -388,7 +388,8 @@ class MarketRun(Run):
                 self.opened += 1
 
     def _everything_decided(self) -> bool:
-        late = self.world.now_ms >= self.last_item_ms
+        # A view later the last one has reached whoever it was sent to.
+        late = self.world.now_ms >= self.last_item_ms + self.view_ms
         return late and all(self._at_rest(shell) for shell in self.honest())
 
     def _at_rest(self, shell: Shell) -> bool:
