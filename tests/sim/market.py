@@ -154,6 +154,8 @@ class MarketRun(Run):
         self.chain = Chain()
         self.requests: dict[bytes, int] = {}
         """Request id -> when it was handed in, if every good network has the time to end it."""
+        self.travelling = 0
+        """Requests that are still to be made, or have not reached all whom they are sent to."""
         self.bodies: dict[bytes, tuple[bytes, bytes]] = {}
         """Request id -> frames of the request and of its bid."""
         self.ended: set[tuple[int, bytes]] = set()
@@ -209,6 +211,11 @@ class MarketRun(Run):
     def _plan_item(self, at_ms: int) -> None:
         self.last_item_ms = max(self.last_item_ms, at_ms)
         self.world.at(at_ms, self._submit)
+        self.travelling += 1
+        self.world.at(at_ms + self.view_ms, self._arrive)
+
+    def _arrive(self) -> None:
+        self.travelling -= 1
 
     def _submit(self) -> None:
         """An owner signs a request and hands it to one or more nodes; it keeps a copy."""
@@ -388,9 +395,8 @@ class MarketRun(Run):
                 self.opened += 1
 
     def _everything_decided(self) -> bool:
-        # A view later the last one has reached whoever it was sent to.
-        late = self.world.now_ms >= self.last_item_ms + self.view_ms
-        return late and all(self._at_rest(shell) for shell in self.honest())
+        arrived = not self.travelling
+        return arrived and all(self._at_rest(shell) for shell in self.honest())
 
     def _at_rest(self, shell: Shell) -> bool:
         state = self._replica(shell).state
