@@ -159,7 +159,7 @@ class MarketRun(Run):
         self.bodies: dict[bytes, tuple[bytes, bytes]] = {}
         """Request id -> frames of the request and of its bid."""
         self.ended: set[tuple[int, bytes]] = set()
-        """Node and request: certified as closed there, as its `Forget` says."""
+        """Node and request: closed there, as its ledger says for a while, and its `Forget`."""
         self.inputs: set[tuple[int, int, bytes, int]] = set()
         """Node, its life, request, segment: inputs that were sent."""
         self.proven: Counter[str] = Counter()
@@ -354,6 +354,9 @@ class MarketRun(Run):
         if self._replica(shell).state.round is None:
             return
         super()._watch(shell)
+        ledger = self._replica(shell).state.ledger
+        if ledger is not None:
+            self.ended.update((shell.index, request_id) for request_id in ledger.closed)
         for request_id, job in self._replica(shell).state.jobs.items():
             for place, segment in enumerate(job.segments):
                 mine = segment.operator == shell.machine.address and not segment.input_held
@@ -401,10 +404,7 @@ class MarketRun(Run):
     def _at_rest(self, shell: Shell) -> bool:
         state = self._replica(shell).state
         idle = state.ledger is not None and not state.ledger.open and not state.unsettled
-        closed = {} if state.ledger is None else state.ledger.closed
-        ended = all(
-            request in closed or (shell.index, request) in self.ended for request in self._owed()
-        )
+        ended = all((shell.index, request) in self.ended for request in self._owed())
         return idle and ended and not state.jobs
 
     def _owed(self) -> list[bytes]:
