@@ -57,16 +57,24 @@ def hear_vote(turn: Turn, envelope: Envelope, kind: Kind, body: Vote) -> None:
         told = state.timeouts.get(body.view, {}).get(envelope.sender)
         if told is not None:
             _lock_and_timeout(turn, unpack(told), envelope)
-    if turn.ctx.table.too_few(len(tally)):
+    if _proven(turn, kind, body.view) or turn.ctx.table.too_few(len(tally)):
         return
     signers = {who: held.signature for who, held in tally.items() if held.value == body.value}
     if not _quorum(turn, signers):
         return
     signed = vote_digest(turn.ctx.domain, kind, body.epoch, body.round, body.view, body.value)
-    if kind is Kind.PREPARE and learned_view(state.valid) < body.view:
-        learn_prepare(turn, _assemble(turn, kind, body.view, body.value, signed, signers))
-    elif kind is Kind.LOCK and state.lock is None:
-        learn_lock(turn, _assemble(turn, kind, body.view, body.value, signed, signers))
+    certificate = _assemble(turn, kind, body.view, body.value, signed, signers)
+    if kind is Kind.PREPARE:
+        learn_prepare(turn, certificate)
+    else:
+        learn_lock(turn, certificate)
+
+
+def _proven(turn: Turn, kind: Kind, view: int) -> bool:
+    """Tell whether more votes of this kind and view prove nothing new."""
+    if kind is Kind.PREPARE:
+        return learned_view(turn.state.valid) >= view
+    return turn.state.lock is not None
 
 
 def _lock_and_timeout(turn: Turn, timeout: Envelope, lock: Envelope) -> None:
