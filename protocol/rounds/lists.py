@@ -21,7 +21,7 @@ def hear_list(turn: Turn, envelope: Envelope, body: BidList) -> None:
         return
     if max(len(body.bids), len(body.outcomes)) > ctx.list_cap:
         return
-    turn.heard_own(slot_of(Kind.BID_LIST, body), envelope)
+    turn.heard_own(envelope)
     turn.meet(body.member)
     list_id = digest(ctx.domain, body)
     if list_id in state.lists:

@@ -105,9 +105,8 @@ def hear_status(turn: Turn, envelope: Envelope, body: Status) -> None:
     """Note an announcement and the certificates that it carries."""
     if body.operator != envelope.sender:
         return
-    slot = slot_of(Kind.STATUS, body)
-    if slot in turn.state.said:
-        turn.heard_own(slot, envelope)
+    if slot_of(Kind.STATUS, body) in turn.state.said:
+        turn.heard_own(envelope)
     if body.pending:
         turn.meet(envelope.sender)
     if body.prepare is not None:
@@ -121,7 +120,7 @@ def hear_timeout(turn: Turn, envelope: Envelope, body: Timeout) -> None:
     state = turn.state
     if body.operator != envelope.sender or not turn.near(body.view):
         return
-    turn.heard_own(slot_of(Kind.TIMEOUT, body), envelope)
+    turn.heard_own(envelope)
     turn.meet(envelope.sender)
     if body.prepare is not None:
         learn_prepare(turn, body.prepare)

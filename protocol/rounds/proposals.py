@@ -25,7 +25,7 @@ def hear_proposal(turn: Turn, envelope: Envelope, body: Proposal) -> None:
     digest = value_digest(turn.ctx.domain, value)
     if not _sound_certificate(turn, body, digest):
         return
-    turn.heard_own(slot_of(Kind.PROPOSAL, body), envelope)
+    turn.heard_own(envelope)
     if body.prepare is not None:
         learn_prepare(turn, body.prepare)
     heard = SignedProposal(body, envelope.signature, digest)

@@ -97,10 +97,10 @@ class Turn:
         self._note_said(slot, Envelope(kind, self.ctx.me, body, b""))
         self.effects.append(_publish(kind, body, slot))
 
-    def heard_own(self, slot: bytes, envelope: Envelope) -> None:
+    def heard_own(self, envelope: Envelope) -> None:
         """An own statement came back signed (perhaps an older one for the slot: it stands)."""
         if envelope.sender == self.ctx.me:
-            self._note_said(slot, envelope)
+            self._note_said(slot_of(Kind(envelope.kind), envelope.body), envelope)
 
     def repeat(self) -> None:
         """Send again what this node said, byte for byte; gossip is lossy."""

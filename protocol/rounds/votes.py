@@ -35,7 +35,7 @@ def hear_vote(turn: Turn, envelope: Envelope, kind: Kind, body: Vote) -> None:
     state = turn.state
     if not turn.near(body.view):
         return
-    turn.heard_own(slot_of(kind, body), envelope)
+    turn.heard_own(envelope)
     turn.meet(envelope.sender)
     if kind is Kind.LOCK and envelope.sender == turn.ctx.me:
         state.lock_view = max(state.lock_view, body.view)
@@ -169,7 +169,7 @@ def hear_commit(turn: Turn, envelope: Envelope, body: Commit) -> None:
     """Keep an operator's first COMMIT of the round; another one is evidence."""
     state = turn.state
     turn.meet(envelope.sender)
-    turn.heard_own(slot_of(Kind.COMMIT, body), envelope)
+    turn.heard_own(envelope)
     batch = digest(turn.ctx.domain, body)
     first = state.commits.get(envelope.sender)
     if first is None:
