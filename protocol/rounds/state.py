@@ -1,4 +1,9 @@
-"""All that a node remembers of the round it works on. msgspec encodes and decodes it."""
+"""All that a node remembers of the round it works on. msgspec encodes and decodes it.
+
+What is kept of every operator is out of the garbage collector's sight (`gc=False`): it cannot be
+part of a cycle, and looking through all of it again and again took a third of a large network's
+time.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +31,7 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-class Statement(msgspec.Struct, frozen=True):
+class Statement(msgspec.Struct, frozen=True, gc=False):
     """An envelope whose body is kept encoded, its type being known by the kind only."""
 
     kind: int
@@ -51,14 +56,14 @@ class SignedProposal(msgspec.Struct, frozen=True):
     value: bytes
 
 
-class Ballot(msgspec.Struct, frozen=True):
+class Ballot(msgspec.Struct, frozen=True, gc=False):
     """One operator's PREPARE or LOCK of the Value with this digest."""
 
     value: bytes
     signature: bytes
 
 
-class SignedCommit(msgspec.Struct, frozen=True):
+class SignedCommit(msgspec.Struct, frozen=True, gc=False):
     """An operator's COMMIT, with the digest of the batch that it signs."""
 
     body: Commit
