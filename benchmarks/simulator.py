@@ -27,8 +27,9 @@ from protocol.messages import Kind, ProofRequest
 from protocol.rotation import committee
 from protocol.sealing import Offer, Terms, seal
 from protocol.types import Address
-from tests.sim.crypto import HashCipher, address_of
+from tests.sim.crypto import HASHED, HashCipher, address_of
 from tests.sim.ingress import Ingress
+from tests.sim.judge import Judge
 from tests.sim.market import CLASS, ESCROW, PRICE, PROGRAM, ReplicaPort
 from tests.sim.run import DOMAIN, PARAMS, VIEW_MS, answer_checks, item_frame, make_table, toy_shells
 from tests.sim.world import Shell, World, signed_envelope
@@ -68,18 +69,19 @@ async def measure(say: Callable[[str], None], *, quick: bool) -> None:
 
 
 def _agreement(nodes: int, rounds: int) -> Json:
-    table, ingress, rng = _network(nodes)
-    world = World(toy_shells(table, ingress, frozenset()), ingress, rng, outside=answer_checks)
+    table, ingress, rng, judge = _network(nodes)
+    shells = toy_shells(table, ingress, frozenset())
+    world = World(shells, ingress, rng, judge, outside=answer_checks)
     return _timed(world, rounds, lambda: (item_frame(DOMAIN, keccak(rng.randbytes(8))),))
 
 
 def _replica(nodes: int, rounds: int) -> Json:
-    table, ingress, rng = _network(nodes)
+    table, ingress, rng, judge = _network(nodes)
     shells = [
-        Shell(place, partial(ReplicaPort, Address(row.operator), {}))
+        Shell(place, partial(ReplicaPort, Address(row.operator), PARAMS, HASHED, {}))
         for place, row in enumerate(table.operators)
     ]
-    world = World(shells, ingress, rng, outside=_answer_escrow)
+    world = World(shells, ingress, rng, judge, outside=_answer_escrow)
     for event in (
         TableOpened(table.epoch, table.seed, table.operators),
         ProgramRegistered(PROGRAM, CLASS, 8),
@@ -92,9 +94,11 @@ def _replica(nodes: int, rounds: int) -> Json:
     return _timed(world, rounds, partial(_request, world, table))
 
 
-def _network(nodes: int) -> tuple[OperatorTable, Ingress, Random]:
+def _network(nodes: int) -> tuple[OperatorTable, Ingress, Random, Judge]:
     table = make_table([100 * PARAMS.slot_stake] * nodes, keccak(b"benchmark"))
-    return table, Ingress(table, DOMAIN), Random(nodes)
+    honest = {row.operator for row in table.operators}
+    judge = Judge(DOMAIN, PARAMS, committee(table, PARAMS), honest)
+    return table, Ingress(table, DOMAIN), Random(nodes), judge
 
 
 def _timed(world: World, rounds: int, make: Callable[[], Iterable[bytes]]) -> Json:

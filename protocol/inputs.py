@@ -1,6 +1,7 @@
 """What can happen to a replica: everything it knows came in as one of these, journalled first.
 
-Inputs are tagged structs so that the journal can hold them as bytes and replay them.
+Inputs are tagged structs so that the journal can hold them as bytes and replay them. The most
+frequent one holds bytes alone: the garbage collector need not look for cycles there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ class Input(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """Base of all inputs."""
 
 
-class Received(Input, frozen=True):
+class Received(Input, frozen=True, gc=False):
     """An envelope that passed ingress (or that this node signed itself), as its canonical frame."""
 
     frame: bytes

@@ -27,6 +27,8 @@ page, "One round".
 
 from __future__ import annotations
 
+from copy import copy
+
 from protocol.effects import Effect
 from protocol.errors import LocalProtocolError
 from protocol.messages import (
@@ -71,7 +73,6 @@ from protocol.rounds.presence import (
 from protocol.rounds.proposals import consider, fresh_at_ms, hear_proposal, propose, propose_at_ms
 from protocol.rounds.state import (
     RoundState,
-    clone,
     decode_state,
     encode_state,
     fresh,
@@ -118,7 +119,7 @@ def step(
     state: RoundState, event: Envelope | None, app: Application, ctx: RoundContext, now_ms: int
 ) -> Stepped:
     """Take in a message, or None when time passed or the application changed."""
-    turn = Turn(clone(state), app, ctx, now_ms)
+    turn = Turn(copy(state), app, ctx, now_ms)
     follow_clock(turn)
     if event is not None and ctx.table.position_of(event.sender) is not None:
         _hear(turn, event)
@@ -134,7 +135,7 @@ def next_round(state: RoundState, app: Application, ctx: RoundContext, now_ms: i
     begun.phase = after(state.phase, Move.ROUND_BEGUN)
     begun.view = state.view
     begun.gateway = state.gateway
-    begun.answered = dict(state.answered)
+    begun.answered = state.answered
     begun.catch_up = {n: held for n, held in state.catch_up.items() if n > state.round}
     if state.round in state.catch_up and state.round + 1 not in state.catch_up:
         # Who handed the last record may have had no room for the next one.
@@ -154,7 +155,7 @@ def resume(state: RoundState, app: Application, ctx: RoundContext, now_ms: int) 
     A LOCK may have been forgotten with a part of the disk: the highest PrepareCert known passes for
     locked, so that agreement does not lean on this node's memory.
     """
-    turn = Turn(clone(state), app, ctx, now_ms)
+    turn = Turn(copy(state), app, ctx, now_ms)
     turn.state.lock_view = max(state.lock_view, learned_view(state.valid))
     turn.say_again()
     turn.state.asked = {}

@@ -9,7 +9,7 @@ from protocol.eip712 import digest
 from protocol.messages import BidList, Envelope, Kind
 from protocol.rounds.context import RoundContext
 from protocol.rounds.phases import ATTEMPT, Move, Phase
-from protocol.rounds.state import RoundState, SignedList, list_envelope
+from protocol.rounds.state import RoundState, SignedList, list_envelope, without
 from protocol.rounds.turn import Turn, slot_of
 from protocol.types import Hash
 
@@ -21,19 +21,21 @@ def hear_list(turn: Turn, envelope: Envelope, body: BidList) -> None:
         return
     if max(len(body.bids), len(body.outcomes)) > ctx.list_cap:
         return
-    turn.heard_own(slot_of(Kind.BID_LIST, body), envelope)
-    state.announced.add(body.member)
+    turn.heard_own(envelope)
+    turn.meet(body.member)
     list_id = digest(ctx.domain, body)
     if list_id in state.lists:
         return
-    first = state.first_lists.setdefault(body.member, list_id)
-    if first != list_id:
+    first = state.first_lists.get(body.member)
+    if first is None:
+        state.first_lists = {**state.first_lists, body.member: list_id}
+    elif first != list_id:
         known = state.conflicts.get(body.member)
         turn.conflict(list_envelope(state.lists[first]), envelope)
         if known is not None and list_id not in state.asked:
             return
-    state.asked.pop(list_id, None)
-    state.lists[list_id] = SignedList(body, envelope.signature)
+    state.asked = without(state.asked, list_id)
+    state.lists = {**state.lists, list_id: SignedList(body, envelope.signature)}
 
 
 def list_due_ms(turn: Turn) -> int:

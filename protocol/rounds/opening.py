@@ -36,10 +36,11 @@ def hear_shares(turn: Turn, envelope: Envelope, body: BidShares) -> None:
     state = turn.state
     if body.member != envelope.sender or envelope.sender not in turn.ctx.members:
         return
-    turn.heard_own(slot_of(Kind.BID_SHARES, body), envelope)
+    turn.heard_own(envelope)
     known = state.shares.get(envelope.sender, ())
     if all(held.value != body.value for held in known):
-        state.shares[envelope.sender] = (*known, body)[-MAX_VALUES_PER_MEMBER:]
+        known = (*known, body)[-MAX_VALUES_PER_MEMBER:]
+        state.shares = {**state.shares, envelope.sender: known}
 
 
 def revealed(turn: Turn, value: bytes) -> tuple[BidShares, ...]:

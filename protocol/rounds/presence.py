@@ -15,7 +15,7 @@ from protocol.messages import (
 )
 from protocol.rotation import view_at, view_start_ms
 from protocol.rounds.phases import ATTEMPT, Move, Phase
-from protocol.rounds.state import pack, unpack
+from protocol.rounds.state import pack, unpack, without
 from protocol.rounds.turn import Turn, keep, slot_of
 from protocol.rounds.votes import (
     hear_batch_certificate,
@@ -105,11 +105,10 @@ def hear_status(turn: Turn, envelope: Envelope, body: Status) -> None:
     """Note an announcement and the certificates that it carries."""
     if body.operator != envelope.sender:
         return
-    slot = slot_of(Kind.STATUS, body)
-    if slot in turn.state.said:
-        turn.heard_own(slot, envelope)
+    if slot_of(Kind.STATUS, body) in turn.state.said:
+        turn.heard_own(envelope)
     if body.pending:
-        turn.state.announced.add(envelope.sender)
+        turn.meet(envelope.sender)
     if body.prepare is not None:
         learn_prepare(turn, body.prepare)
     if body.lock is not None:
@@ -121,14 +120,17 @@ def hear_timeout(turn: Turn, envelope: Envelope, body: Timeout) -> None:
     state = turn.state
     if body.operator != envelope.sender or not turn.near(body.view):
         return
-    turn.heard_own(slot_of(Kind.TIMEOUT, body), envelope)
-    state.announced.add(envelope.sender)
+    turn.heard_own(envelope)
+    turn.meet(envelope.sender)
     if body.prepare is not None:
         learn_prepare(turn, body.prepare)
     if envelope.sender == turn.ctx.me:
         state.timed_out = max(state.timed_out, body.view)
-    heard = state.timeouts.setdefault(body.view, {})
-    first = unpack(heard.setdefault(envelope.sender, pack(envelope)))
+    heard = state.timeouts.get(body.view, {})
+    if envelope.sender not in heard:
+        heard = {**heard, envelope.sender: pack(envelope)}
+        state.timeouts = {**state.timeouts, body.view: heard}
+    first = unpack(heard[envelope.sender])
     # The certificate is not under the signature: two of them in one Timeout are no fault.
     if signed_digest(turn.ctx.domain, first) != signed_digest(turn.ctx.domain, envelope):
         turn.conflict(first, envelope)
@@ -153,7 +155,7 @@ def hear_batches(turn: Turn, body: Batches) -> None:
     for record in body.rounds:
         number = record.value.round
         if state.round <= number < state.round + MAX_CATCH_UP:
-            state.catch_up[number] = record
+            state.catch_up = {**state.catch_up, number: record}
 
 
 def hear_other_round(turn: Turn, envelope: Envelope, number: int) -> None:
@@ -170,7 +172,8 @@ def hear_other_round(turn: Turn, envelope: Envelope, number: int) -> None:
     _note_ahead(turn, sender)
     if number <= state.round + MAX_EARLY_ROUNDS:
         kept = state.early.get(sender, ())
-        state.early[sender] = (*kept, pack(envelope))[-MAX_EARLY_PER_SENDER:]
+        kept = (*kept, pack(envelope))[-MAX_EARLY_PER_SENDER:]
+        state.early = {**state.early, sender: kept}
 
 
 def resend(turn: Turn) -> None:
@@ -225,7 +228,7 @@ def _may_answer(turn: Turn, sender: bytes) -> bool:
     last = answered.get(sender)
     if last is not None and turn.now_ms < last + turn.ctx.params.resend_ms:
         return False
-    answered[sender] = turn.now_ms
+    turn.state.answered = {**answered, sender: turn.now_ms}
     return True
 
 
@@ -255,5 +258,5 @@ def _forget_old_views(turn: Turn) -> None:
     needed.update(held.body.value for held in state.commits.values())
     state.values = {value: held for value, held in state.values.items() if value in needed}
     # A record whose bodies did not come within a view is asked for anew.
-    state.catch_up.pop(state.round, None)
+    state.catch_up = without(state.catch_up, state.round)
     state.asked = {item: asked for item, asked in state.asked.items() if item in needed}

@@ -8,7 +8,7 @@ from protocol.messages import Envelope, Kind, Proposal, Value, Vote
 from protocol.rounds.context import Missing
 from protocol.rounds.lists import freeze_due_ms, list_signed, sets_of
 from protocol.rounds.phases import Move, Phase
-from protocol.rounds.state import SignedProposal, list_envelope, proposal_envelope
+from protocol.rounds.state import SignedProposal, list_envelope, proposal_envelope, without
 from protocol.rounds.turn import Turn, slot_of
 from protocol.rounds.votes import learn_prepare, learned_view, of_this_round
 
@@ -25,13 +25,13 @@ def hear_proposal(turn: Turn, envelope: Envelope, body: Proposal) -> None:
     digest = value_digest(turn.ctx.domain, value)
     if not _sound_certificate(turn, body, digest):
         return
-    turn.heard_own(slot_of(Kind.PROPOSAL, body), envelope)
+    turn.heard_own(envelope)
     if body.prepare is not None:
         learn_prepare(turn, body.prepare)
     heard = SignedProposal(body, envelope.signature, digest)
     if digest in state.asked:
-        state.asked.pop(digest)
-        state.values.setdefault(digest, heard)
+        state.asked = without(state.asked, digest)
+        _serve(turn, heard)
     if not turn.near(body.view):
         return
     known = state.proposed.get(body.view)
@@ -41,10 +41,15 @@ def hear_proposal(turn: Turn, envelope: Envelope, body: Proposal) -> None:
     if known is not None and learned_view(body.prepare) <= learned_view(known.body.prepare):
         return
     # The certificate is not under the signature: the same proposal may come with a higher one.
-    state.proposed[body.view] = heard
-    state.values.setdefault(digest, heard)
+    state.proposed = {**state.proposed, body.view: heard}
+    _serve(turn, heard)
     if known is not None and state.refused_view == body.view:
         state.refused_view = -1
+
+
+def _serve(turn: Turn, heard: SignedProposal) -> None:
+    if heard.value not in turn.state.values:
+        turn.state.values = {**turn.state.values, heard.value: heard}
 
 
 def propose_at_ms(turn: Turn) -> int:

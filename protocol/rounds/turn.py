@@ -78,6 +78,11 @@ class Turn:
         self.state.pause_ms = self.ctx.params.resend_ms
         self.state.resend_ms = self.now_ms + self.state.pause_ms
 
+    def meet(self, operator: bytes) -> None:
+        """Note that an operator works on this round."""
+        if operator not in self.state.announced:
+            self.state.announced |= {operator}
+
     def record(self, event: str, **fields: str | int) -> None:
         """Tell operators something about this round and view."""
         place = (("round", self.state.round), ("view", self.state.view))
@@ -89,13 +94,13 @@ class Turn:
         """Have a statement signed and published, once per slot."""
         if slot in self.state.said:
             return
-        self.state.said[slot] = pack(Envelope(kind, self.ctx.me, body, b""))
+        self._note_said(slot, Envelope(kind, self.ctx.me, body, b""))
         self.effects.append(_publish(kind, body, slot))
 
-    def heard_own(self, slot: bytes, envelope: Envelope) -> None:
+    def heard_own(self, envelope: Envelope) -> None:
         """An own statement came back signed (perhaps an older one for the slot: it stands)."""
         if envelope.sender == self.ctx.me:
-            self.state.said[slot] = pack(envelope)
+            self._note_said(slot_of(Kind(envelope.kind), envelope.body), envelope)
 
     def repeat(self) -> None:
         """Send again what this node said, byte for byte; gossip is lossy."""
@@ -118,7 +123,8 @@ class Turn:
             asked = self.state.asked.get(wanted, Asked(0, 0))
             if asked.times and self.now_ms < asked.at_ms + self.ctx.params.resend_ms:
                 continue
-            self.state.asked[wanted] = Asked(self.now_ms, asked.times + 1)
+            asked_now = Asked(self.now_ms, asked.times + 1)
+            self.state.asked = {**self.state.asked, wanted: asked_now}
             due.setdefault(self._source(first, asked.times), []).append(wanted)
         for source, wanted_ids in due.items():
             body = Fetch(tuple(wanted_ids[:MAX_FETCH]))
@@ -133,8 +139,12 @@ class Turn:
         """Keep what proves a fault of the first statement's sender, its first one in this round."""
         first = statements[0]
         if first.sender not in self.state.conflicts:
-            self.state.conflicts[first.sender] = Conflict(tuple(map(pack, statements)))
+            proof = Conflict(tuple(map(pack, statements)))
+            self.state.conflicts = {**self.state.conflicts, first.sender: proof}
             self.record("conflict", kind=first.kind, operator=first.sender.hex())
+
+    def _note_said(self, slot: bytes, envelope: Envelope) -> None:
+        self.state.said = {**self.state.said, slot: pack(envelope)}
 
     def _source(self, first: bytes, times: int) -> bytes:
         rows = self.ctx.table.operators

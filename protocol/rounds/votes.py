@@ -25,6 +25,7 @@ from protocol.rounds.state import (
     proposal_envelope,
     unpack,
     value_held,
+    without,
 )
 from protocol.rounds.turn import Turn, slot_of
 
@@ -34,11 +35,12 @@ def hear_vote(turn: Turn, envelope: Envelope, kind: Kind, body: Vote) -> None:
     state = turn.state
     if not turn.near(body.view):
         return
-    turn.heard_own(slot_of(kind, body), envelope)
-    state.announced.add(envelope.sender)
+    turn.heard_own(envelope)
+    turn.meet(envelope.sender)
     if kind is Kind.LOCK and envelope.sender == turn.ctx.me:
         state.lock_view = max(state.lock_view, body.view)
-    tally = (state.prepares if kind is Kind.PREPARE else state.locks).setdefault(body.view, {})
+    tallies = state.prepares if kind is Kind.PREPARE else state.locks
+    tally = tallies.get(body.view, {})
     first = tally.get(envelope.sender)
     if first is not None:
         if first.value != body.value:
@@ -46,21 +48,33 @@ def hear_vote(turn: Turn, envelope: Envelope, kind: Kind, body: Vote) -> None:
             kept = Envelope(kind, envelope.sender, earlier, first.signature)
             turn.conflict(kept, envelope)
         return
-    tally[envelope.sender] = Ballot(body.value, envelope.signature)
-    if kind is Kind.LOCK:
+    tally = {**tally, envelope.sender: Ballot(body.value, envelope.signature)}
+    tallies = {**tallies, body.view: tally}
+    if kind is Kind.PREPARE:
+        state.prepares = tallies
+    else:
+        state.locks = tallies
         told = state.timeouts.get(body.view, {}).get(envelope.sender)
         if told is not None:
             _lock_and_timeout(turn, unpack(told), envelope)
-    if turn.ctx.table.too_few(len(tally)):
+    if _proven(turn, kind, body.view) or turn.ctx.table.too_few(len(tally)):
         return
     signers = {who: held.signature for who, held in tally.items() if held.value == body.value}
     if not _quorum(turn, signers):
         return
     signed = vote_digest(turn.ctx.domain, kind, body.epoch, body.round, body.view, body.value)
-    if kind is Kind.PREPARE and learned_view(state.valid) < body.view:
-        learn_prepare(turn, _assemble(turn, kind, body.view, body.value, signed, signers))
-    elif kind is Kind.LOCK and state.lock is None:
-        learn_lock(turn, _assemble(turn, kind, body.view, body.value, signed, signers))
+    certificate = _assemble(turn, kind, body.view, body.value, signed, signers)
+    if kind is Kind.PREPARE:
+        learn_prepare(turn, certificate)
+    else:
+        learn_lock(turn, certificate)
+
+
+def _proven(turn: Turn, kind: Kind, view: int) -> bool:
+    """Tell whether more votes of this kind and view prove nothing new."""
+    if kind is Kind.PREPARE:
+        return learned_view(turn.state.valid) >= view
+    return turn.state.lock is not None
 
 
 def _lock_and_timeout(turn: Turn, timeout: Envelope, lock: Envelope) -> None:
@@ -154,10 +168,13 @@ def _compare(turn: Turn, sender: bytes, own: Commit) -> None:
 def hear_commit(turn: Turn, envelope: Envelope, body: Commit) -> None:
     """Keep an operator's first COMMIT of the round; another one is evidence."""
     state = turn.state
-    state.announced.add(envelope.sender)
-    turn.heard_own(slot_of(Kind.COMMIT, body), envelope)
+    turn.meet(envelope.sender)
+    turn.heard_own(envelope)
     batch = digest(turn.ctx.domain, body)
-    first = state.commits.setdefault(envelope.sender, SignedCommit(body, envelope.signature, batch))
+    first = state.commits.get(envelope.sender)
+    if first is None:
+        first = SignedCommit(body, envelope.signature, batch)
+        state.commits = {**state.commits, envelope.sender: first}
     said = state.said.get(slot_of(Kind.COMMIT, body))
     own = None if said is None else unpack(said).body
     if isinstance(own, Commit):
@@ -204,7 +221,7 @@ def adopt(turn: Turn) -> None:
         state.parent,
         value_digest(turn.ctx.domain, value),
     ) or not of_this_round(turn, certificate, Kind.COMMIT):
-        del state.catch_up[state.round]
+        state.catch_up = without(state.catch_up, state.round)
         return
     batch = turn.app.execute(value, handed.shares)
     if isinstance(batch, Missing):
@@ -213,7 +230,7 @@ def adopt(turn: Turn) -> None:
         _decide(turn, value, certificate, handed.shares)
     else:
         # A quorum signed something, but not this batch: a PREPARE never passes as a BatchCert.
-        del state.catch_up[state.round]
+        state.catch_up = without(state.catch_up, state.round)
         turn.record("certificate_mismatch", kind="commit")
 
 

@@ -34,6 +34,7 @@ from protocol.messages import (
 from protocol.params import DEVNET
 from protocol.pool import MAX_ORPHANS, goes_on
 from protocol.replica import Replica
+from protocol.rounds.state import Asked
 from protocol.sealing import Offer, Terms, is_ask, seal
 from protocol.setup import Setup
 from protocol.types import ZERO_HASH, Address, Epoch
@@ -179,7 +180,7 @@ def test_an_outcome_that_is_none_in_a_reply_is_dropped(body: OutcomeBody) -> Non
     alone = Alone()
     peer = alone.peers[0]
     assert alone.replica.state.round is not None
-    alone.replica.state.round.asked[bytes(32)] = None  # type: ignore[assignment]
+    alone.replica.state.round.asked = {bytes(32): Asked(0, 1)}
     inner = codec.encode(Envelope(Kind.OUTCOME, peer, body, b""))
     alone.hear(Envelope(Kind.BODIES, peer, Bodies((inner,)), b""), VIEW + 10)
     assert not alone.replica.state.archive
