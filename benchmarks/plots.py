@@ -63,7 +63,7 @@ def shares(title: str, series: Sequence[tuple[str, Sequence[float], float]]) -> 
     end_s = max(max([*samples, target]) for _, samples, target in series) / 1_000 * 1.05
     scale = (_WIDTH - _LEFT - _RIGHT) / end_s
     top, bottom = 34, 234
-    drawn = [_text(_LEFT, 20, title, bold=True)]
+    drawn = [_text(_LEFT, 20, f"{title} (dots: targets of the median)", bold=True)]
     for percent in (0, 50, 90, 100):
         y = bottom - (bottom - top) * percent / 100
         drawn.append(_text(_LEFT - 8, y + 4, f"{percent} %", anchor="end"))
@@ -82,12 +82,11 @@ def shares(title: str, series: Sequence[tuple[str, Sequence[float], float]]) -> 
         )
         at, half = _LEFT + target / 1_000 * scale, (top + bottom) / 2
         drawn.append(f'<circle cx="{at:.1f}" cy="{half}" r="5" fill="{colour}"/>')
-        label = f"{name} (dot: target of the median)"
         drawn.append(
-            f'<rect x="{_LEFT + 260 * place}" y="{bottom + 28}" width="12" height="12"'
+            f'<rect x="{_LEFT + 150 * place}" y="{bottom + 28}" width="12" height="12"'
             f' fill="{colour}"/>'
         )
-        drawn.append(_text(_LEFT + 260 * place + 18, bottom + 38, label))
+        drawn.append(_text(_LEFT + 150 * place + 18, bottom + 38, name))
     drawn += _axis(bottom, end_s, _step(end_s), scale)
     return _svg(drawn, bottom + 50)
 

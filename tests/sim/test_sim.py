@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
+from benchmarks import simulator
 from protocol.inputs import Received
 from protocol.messages import Kind
 from protocol.round import Phase
@@ -101,6 +102,11 @@ def test_a_large_network_decides_with_a_drawn_committee() -> None:
     result = run.go()
     assert result.failure is None
     assert result.rounds >= 1
+
+
+def test_the_worlds_of_the_benchmark_decide() -> None:
+    for machine in (simulator._agreement, simulator._replica):
+        assert machine(4, 1)["rounds"] == 1
 
 
 def test_an_idle_network_sends_nothing() -> None:
