@@ -20,7 +20,7 @@ import trio
 from node.ingress import Refused
 from protocol.codec import decode, encode
 from protocol.errors import Rejection
-from protocol.messages import Envelope, Kind, Recall, Recalled
+from protocol.messages import Envelope, FetchBatches, Kind, Recall, Recalled
 from protocol.recall import recalled
 from protocol.rounds.phases import Phase
 
@@ -63,6 +63,7 @@ class Listening:
         self._nonce = b""
         self._answers: dict[bytes, int] = {}
         self._answered = trio.Event()
+        self._fetches = 0
 
     @property
     def me(self) -> bytes:
@@ -80,6 +81,7 @@ class Listening:
             if self._round() >= reached:
                 break
             # What the others hold of a round is of use only in that round: catch up, ask again.
+            await self._fetch(reached)
             with trio.move_on_after(params.view_ms / 1_000):
                 while self._round() < reached:
                     await self._driver.wait_changed()
@@ -161,6 +163,18 @@ class Listening:
         frame = encode(Envelope(Kind.RECALL, self.me, Recall(self._nonce), b""))
         for operator in operators - {self.me}:
             await self._network.send(operator, frame)
+
+    async def _fetch(self, reached: int) -> None:
+        """Ask one that has reached this round, each time another, for what was decided.
+
+        What was said in a round is not said again once the network is idle, and this node, which
+        says nothing, is not told by itself.
+        """
+        ahead = sorted(peer for peer, number in self._answers.items() if number >= reached)
+        peer = ahead[self._fetches % len(ahead)]
+        self._fetches += 1
+        body = FetchBatches(self._round())
+        await self._network.send(peer, encode(Envelope(Kind.FETCH_BATCHES, self.me, body, b"")))
 
     def _silent(self) -> set[bytes]:
         others = {row.operator for row in self._table().operators} - {self.me}

@@ -84,7 +84,7 @@ async def check_escrow(cluster: Cluster, fees: int) -> None:
 def logs_of(folder: Path) -> str:
     """The last lines of every node's log, for a person who has to find out."""
     parts = []
-    for path in sorted(folder.glob("*/node.log")):
+    for path in sorted(folder.rglob("node.log")):
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         parts += [f"---- {path.parent.name}", *lines[-LOG_LINES:]]
     return "\n".join(parts)
@@ -92,7 +92,7 @@ def logs_of(folder: Path) -> str:
 
 def check_logs(folder: Path) -> None:
     """No node met anything that it did not expect."""
-    for path in sorted(folder.glob("*/node.log")):
+    for path in sorted(folder.rglob("node.log")):
         text = path.read_text(encoding="utf-8", errors="replace")
         assert "Traceback" not in text, f"{path.parent.name}:\n{text[-6000:]}"
 

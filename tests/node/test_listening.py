@@ -11,7 +11,7 @@ import trio.testing
 from node.services.listening import Listening, round_told
 from protocol.codec import decode, encode
 from protocol.inputs import Received
-from protocol.messages import Accept, Envelope, Kind, Recall, Recalled
+from protocol.messages import Accept, Envelope, FetchBatches, Kind, Recall, Recalled
 from protocol.params import DEVNET
 from protocol.rotation import OperatorTable
 from protocol.rounds.phases import Phase
@@ -137,6 +137,19 @@ async def test_it_catches_up_and_asks_again_before_it_signs(around, autojump_clo
     for index in (1, 2, 3):
         await around.answer(index, 9)
     await around.signs.wait()
+
+
+async def test_it_asks_one_after_the_other_for_rounds_that_nobody_sends_any_more(
+    around, autojump_clock
+):
+    for _ in range(3):
+        for index, number in ((1, 9), (2, 5), (3, 9)):
+            await around.answer(index, number)
+        await trio.sleep(1.5 * VIEW_S)
+    asked = [(to, body) for to, body in around.sent if isinstance(body, FetchBatches)]
+    first, second = sorted([OPERATORS[1], OPERATORS[3]])
+    assert asked[:3] == [(to, FetchBatches(5)) for to in (first, second, first)]
+    assert not around.signs.is_set()
 
 
 async def test_a_faulty_answer_can_not_keep_it_silent(around, autojump_clock):
