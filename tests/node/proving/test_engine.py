@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+import psutil
 import pytest
 import trio
 
@@ -152,6 +154,23 @@ async def test_a_worker_killed_while_proving_is_replaced(
         await engine.verify(ProofCheck(built.program_id, SEGMENT, proof.values, proof.proof))
         assert engine.workers_lost == 1
     assert stages.heard == [Stage.WITNESS, Stage.WITNESS, Stage.PROOF, Stage.VERIFIED]
+
+
+async def test_a_loop_that_is_kept_busy_keeps_no_worker_from_proving(
+    engine_config: EngineConfig, built: BuiltProgram, solvency_plan: SolvencyPlan
+) -> None:
+    stages = Stages()
+    async with open_engine(engine_config) as engine:
+        await hold_all(engine, solvency_plan)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(engine.prove, segment_task(built), stages)
+            await stages.events[Stage.WITNESS].wait()
+            worker = psutil.Process(engine.worker_pids[0])
+            before, until = worker.cpu_times().user, time.monotonic() + 30
+            # No checkpoint in here: a gateway's longest step would hold the loop no better.
+            while worker.cpu_times().user < before + 0.1:
+                assert time.monotonic() < until, "the worker stands still with the loop"
+    assert stages.heard[-1] is Stage.VERIFIED
 
 
 async def test_a_job_that_always_loses_its_worker_is_given_up(
